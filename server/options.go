@@ -1,0 +1,56 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"net"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/auth"
+	"github.com/tandem-hybrid/tandem/internal/gateway"
+)
+
+// Defaults of Options.
+const (
+	DefaultData          = "./tandem-data"
+	DefaultPublicAddr    = ":8080"
+	DefaultDevPublicAddr = "127.0.0.1:8080" // without a configuration file
+	DefaultAPIAddr       = "127.0.0.1:8090"
+)
+
+// Options say what a Server serves. The zero value is a developer's set-up: everything on loopback, topics created when
+// they are first published to.
+type Options struct {
+	// Data is the directory of the embedded log, created when absent; empty means DefaultData.
+	Data string
+	// PublicAddr and APIAddr are host:port; port 0 picks a free one. Empty means DefaultDevPublicAddr and DefaultAPIAddr.
+	// An API address beyond loopback needs Tokens.
+	PublicAddr string
+	APIAddr    string
+	Tokens     []auth.Token
+
+	// FreeBytes is the mark of free space below which publishing is refused. Zero means the larger of 5 % of the volume
+	// and 512 MiB; negative disables.
+	FreeBytes int64
+	// MaxEventBytes is the largest event; zero means tandem.DefaultMaxEventBytes.
+	MaxEventBytes int
+	// AutoCreate lets a topic come into being when it is first published to.
+	AutoCreate bool
+
+	// What the file declares. It owns these names: the API answers 409 to changing them.
+	Services      []tandem.Service
+	Topics        []tandem.Topic
+	Routes        []gateway.Route
+	Subscriptions []tandem.Subscription
+
+	// Secrets resolves a reference such as env:NAME or file:PATH. Nil refuses every reference.
+	Secrets func(ref string) (string, error)
+	// Load reads the configuration again, for Reload. Nil means that there is nothing to reload.
+	Load func(ctx context.Context) (Options, error)
+
+	Logger  *slog.Logger // nil discards
+	Version string       // shown by /v1 and in metrics
+
+	// Listen opens a listener; nil means net.Listen. Tests and embedding programs bring their own.
+	Listen func(network, addr string) (net.Listener, error)
+}
