@@ -24,7 +24,8 @@ type Driver interface {
 	// Info describes the engine. It does not change while the engine is open.
 	Info() Info
 
-	// CreateTopic makes a topic. Codes: Conflict when the name is taken, Unavailable when nothing can be written.
+	// CreateTopic makes a topic. With Info.TotalOrder the creation takes a number of its own, Born, and returns when every
+	// event with a smaller number is readable. Codes: Conflict when the name is taken, Unavailable when nothing can be written.
 	CreateTopic(ctx context.Context, spec tandem.Topic) (Topic, error)
 	// UpdateTopic changes what may change: all but Name and Partitions. Codes: NotFound, Unavailable.
 	UpdateTopic(ctx context.Context, spec tandem.Topic) (Topic, error)
@@ -59,6 +60,7 @@ type Driver interface {
 
 	// Notify sets the function that the engine calls, from one goroutine, after events became readable. It is called
 	// before the Append that stored them returns to anybody, must not block, and is set once, before the first Append.
+	// With Info.TotalOrder every event below the largest End of a call is readable by then.
 	Notify(fn func(ends []End))
 
 	// Health returns nil while the engine can write, else why not. It is cheap.
@@ -100,7 +102,8 @@ type ID uint64
 type Topic struct {
 	tandem.Topic
 	ID ID
-	// Born is the offset that the first event of this incarnation is at or after (TotalOrder), else zero.
+	// Born is the number that the creation of this incarnation took (TotalOrder), else zero: its events come after it, and
+	// those of an older incarnation before it.
 	Born uint64
 	// Replaced is Born of the newest incarnation if an older one of the same name was deleted before, else zero. A place
 	// before it belongs to the older one.
