@@ -1,0 +1,127 @@
+// Package rules holds the walls of the code as tests: who may import whom, and what a client must not link.
+package rules
+
+import (
+	"encoding/json"
+	"os/exec"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/tandem-hybrid/tandem"
+
+// rows lists the rooms from top to bottom. A package may import packages of lower rows, and packages inside its own
+// room (a folder below it), nothing beside it.
+var rows = [][]string{
+	{"cmd/tandem"},
+	{"internal/compare", "internal/demo"},
+	{"internal/config", "examples/shop"},
+	{"server"},
+	{"internal/api", "internal/gateway", "internal/operation", "internal/delivery", "internal/stream", "internal/flow", "internal/contract", "internal/console"},
+	{"internal/auth"},  // who calls: the rooms ask it, it asks nobody
+	{"internal/httpx"}, // problems and JSON over HTTP
+	{"eventlog/memlog", "eventlog/pebblelog", "eventlog/drivertest"},
+	{"eventlog"},
+	{"eventlog/driver"},
+	{"client", "outbox"}, // link nothing but the words
+	{"."},
+}
+
+// engines stand beside eventlog: server opens one and hands it over, rooms hold only eventlog.Log.
+var bans = []struct{ from, to, reason string }{
+	{"eventlog", "eventlog/pebblelog", "the log holds an engine through driver alone"},
+	{"internal/", "eventlog/pebblelog", "only server chooses an engine"},
+	{"client", "eventlog", "a service must be able to link the client without an engine"},
+	{"outbox", "eventlog", "a service must be able to link the outbox without an engine"},
+	{"examples/shop", "eventlog", "a service is nothing but an HTTP handler"},
+	{"examples/shop", "server", "a service is nothing but an HTTP handler"},
+	{"examples/shop", "client", "a service needs no client of Tandem's"},
+}
+
+type pkg struct {
+	ImportPath string
+	Imports    []string
+	Deps       []string
+}
+
+func list(t *testing.T, args ...string) []pkg {
+	t.Helper()
+	out, err := exec.Command("go", append([]string{"list", "-json=ImportPath,Imports,Deps"}, args...)...).Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var pkgs []pkg
+	for dec := json.NewDecoder(strings.NewReader(string(out))); dec.More(); {
+		var p pkg
+		if err := dec.Decode(&p); err != nil {
+			t.Fatal(err)
+		}
+		pkgs = append(pkgs, p)
+	}
+	return pkgs
+}
+
+// room returns the row and the room of a package of this module, and whether it has one.
+func room(path string) (row int, name string, ok bool) {
+	rel := strings.TrimPrefix(strings.TrimPrefix(path, module), "/")
+	if rel == "" {
+		rel = "."
+	}
+	best := ""
+	for i, r := range rows {
+		for _, n := range r {
+			if (rel == n || strings.HasPrefix(rel, n+"/")) && len(n) > len(best) {
+				row, best = i, n
+			}
+		}
+	}
+	return row, best, best != ""
+}
+
+func TestImportsPointDown(t *testing.T) {
+	for _, p := range list(t, module+"/...") {
+		rel := strings.TrimPrefix(p.ImportPath, module+"/")
+		row, name, ok := room(p.ImportPath)
+		if !ok {
+			if rel == "internal/rules" || strings.HasPrefix(rel, "internal/bench") {
+				continue
+			}
+			t.Errorf("%s is in no room: add it to the map of the code and to this test", rel)
+			continue
+		}
+		for _, imp := range p.Imports {
+			if imp != module && !strings.HasPrefix(imp, module+"/") {
+				continue
+			}
+			irow, iname, ok := room(imp)
+			if ok && iname != name && irow <= row {
+				t.Errorf("%s imports %s: imports point down only", rel, strings.TrimPrefix(imp, module+"/"))
+			}
+		}
+		for _, b := range bans {
+			if rel != b.from && !strings.HasPrefix(rel, strings.TrimSuffix(b.from, "/")+"/") {
+				continue
+			}
+			for _, imp := range p.Imports {
+				if irel := strings.TrimPrefix(imp, module+"/"); irel == b.to || strings.HasPrefix(irel+"/", b.to+"/") {
+					t.Errorf("%s imports %s: %s", rel, irel, b.reason)
+				}
+			}
+		}
+	}
+}
+
+func TestClientsLinkNoEngine(t *testing.T) {
+	for _, p := range list(t, module+"/client", module+"/outbox", module) {
+		for _, dep := range p.Deps {
+			for _, engine := range []string{"cockroachdb/pebble", "twmb/franz-go", "nats-io/"} {
+				if strings.Contains(dep, engine) {
+					t.Errorf("%s links %s", p.ImportPath, dep)
+				}
+			}
+			if p.ImportPath == module && strings.Contains(dep, ".") && strings.Contains(strings.SplitN(dep, "/", 2)[0], ".") && !strings.HasPrefix(dep, module) {
+				t.Errorf("package tandem links %s: the standard library only", dep)
+			}
+		}
+	}
+}
