@@ -25,6 +25,7 @@ const (
 	CodeUnavailable  Code = "unavailable"  // 503 with Retry-After: safe to send again; nothing was stored, or the same id is safe
 	CodeTimeout      Code = "timeout"      // 504
 	CodeInternal     Code = "internal"     // 500: a defect
+	CodeRequestLink  Code = "request-link" // 502, 503 or 504, by Error.Link: a request link failed; nothing was stored
 )
 
 // Error is every error that leaves a package of Tandem. Codes are stable; texts are for people.
@@ -36,7 +37,26 @@ type Error struct {
 
 	Fields     []FieldError  // which parts of the input were wrong
 	RetryAfter time.Duration // with Overloaded and Unavailable; zero means one second
+	Link       *RequestLink  // with RequestLink
 }
+
+// RequestLink says which link of a request chain failed, and how. Nothing of the chain was stored; what the services of
+// Done did stands, since a request chain has no undo.
+type RequestLink struct {
+	Link    string      // the subscription
+	Outcome LinkOutcome // how it failed
+	Done    []string    // subscriptions that had succeeded before, in the order they were called
+}
+
+// LinkOutcome is how a request link failed.
+type LinkOutcome string
+
+// The outcomes, each with the HTTP status of the answer.
+const (
+	LinkRefused     LinkOutcome = "refused"     // 502: the service said no: 4xx, or a reply that is invalid
+	LinkUnavailable LinkOutcome = "unavailable" // 503: no connection, paused, or 5xx
+	LinkTimeout     LinkOutcome = "timeout"     // 504: the deadline passed; the service may have done its work
+)
 
 // FieldError names one wrong part of an input.
 type FieldError struct {
@@ -110,7 +130,7 @@ func Wrap(op string, err error) error {
 	}
 	var e *Error
 	if errors.As(err, &e) {
-		return &Error{Code: e.Code, Op: op, Err: err, RetryAfter: e.RetryAfter}
+		return &Error{Code: e.Code, Op: op, Err: err, RetryAfter: e.RetryAfter, Link: e.Link}
 	}
 	return &Error{Code: CodeInternal, Op: op, Err: err}
 }

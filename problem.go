@@ -17,6 +17,11 @@ type Problem struct {
 	Hint   string       `json:"hint,omitempty"`
 	Errors []FieldError `json:"errors,omitempty"`
 
+	// With the code request-link only: which link failed, how, and which had succeeded before.
+	Link    string      `json:"link,omitempty"`
+	Outcome LinkOutcome `json:"outcome,omitempty"`
+	Done    []string    `json:"done,omitempty"`
+
 	retryAfter time.Duration
 }
 
@@ -41,6 +46,13 @@ var codeStatus = map[Code]struct {
 	CodeUnavailable:  {http.StatusServiceUnavailable, "Unavailable for now"},
 	CodeTimeout:      {http.StatusGatewayTimeout, "The time was out"},
 	CodeInternal:     {http.StatusInternalServerError, "Internal error"},
+	CodeRequestLink:  {http.StatusBadGateway, "A request link failed"},
+}
+
+var linkStatus = map[LinkOutcome]int{
+	LinkRefused:     http.StatusBadGateway,
+	LinkUnavailable: http.StatusServiceUnavailable,
+	LinkTimeout:     http.StatusGatewayTimeout,
 }
 
 // ProblemOf turns an error into the problem that describes it. It is the one place that maps codes to status. The text
@@ -61,6 +73,12 @@ func ProblemOf(err error) *Problem {
 		p.Errors = append(p.Errors, inner.Fields...)
 		if p.retryAfter == 0 {
 			p.retryAfter = inner.RetryAfter
+		}
+		if inner.Link != nil && p.Outcome == "" {
+			p.Link, p.Outcome, p.Done = inner.Link.Link, inner.Link.Outcome, inner.Link.Done
+			if s, ok := linkStatus[p.Outcome]; ok {
+				p.Status = s
+			}
 		}
 		var next *Error
 		if !errors.As(inner.Err, &next) {
@@ -85,10 +103,13 @@ func (p *Problem) RetryAfterSeconds() (int, bool) {
 // Err turns a problem that a server answered with back into an Error, so that a client sees the code that the server saw.
 func (p *Problem) Err() *Error {
 	code := Code(strings.TrimPrefix(p.Type, ProblemBase))
+	if strings.HasSuffix(p.Type, "/"+string(CodeRequestLink)) {
+		code = CodeRequestLink
+	}
 	if _, ok := codeStatus[code]; !ok {
 		code = CodeInternal
 		for c, s := range codeStatus {
-			if s.status == p.Status {
+			if s.status == p.Status && c != CodeRequestLink { // a 502 of a proxy in between is none
 				code = c
 			}
 		}
@@ -97,5 +118,9 @@ func (p *Problem) Err() *Error {
 	if text == "" {
 		text = p.Title
 	}
-	return &Error{Code: code, Err: errors.New(text), Hint: p.Hint, Fields: p.Errors, RetryAfter: p.retryAfter}
+	e := &Error{Code: code, Err: errors.New(text), Hint: p.Hint, Fields: p.Errors, RetryAfter: p.retryAfter}
+	if code == CodeRequestLink {
+		e.Link = &RequestLink{Link: p.Link, Outcome: p.Outcome, Done: p.Done}
+	}
+	return e
 }
