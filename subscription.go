@@ -3,8 +3,8 @@ package tandem
 // Subscription is the declaration of a durable, named reader.
 type Subscription struct {
 	Name   string   `json:"name,omitempty"`
-	Topics []string `json:"topics"`           // names or patterns
-	Filter Filter   `json:"filter,omitempty"` // zero matches everything
+	Topics []string `json:"topics"`          // names or patterns
+	Filter Filter   `json:"filter,omitzero"` // zero matches everything
 
 	// Where deliveries go: a service of the configuration and a path on it, or a URL of its own.
 	Service string `json:"service,omitempty"`

@@ -1,0 +1,215 @@
+package tandem
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+	"unicode/utf8"
+)
+
+// Mode is how an HTTP message carries events.
+type Mode uint8
+
+// The modes.
+const (
+	ModePlain      Mode = iota // no CloudEvent: the body is data, and the receiver supplies type and source
+	ModeBinary                 // attributes in ce- headers, the body is data
+	ModeStructured             // one event in JSON
+	ModeBatch                  // an array of events in JSON
+	ModeNDJSON                 // one event, or plain JSON, on each line
+)
+
+// ContentMode tells from its headers how an HTTP message carries events (CloudEvents HTTP binding, section 3). A message
+// without a CloudEvents content type is binary when any of ce-specversion, ce-id, ce-source and ce-type is there.
+// Code: MediaType, for formats of CloudEvents other than JSON.
+func ContentMode(h http.Header) (Mode, error) {
+	typ, _, _ := strings.Cut(h.Get("Content-Type"), ";")
+	typ = strings.TrimSpace(typ)
+	switch {
+	case asciiEqualFold(typ, MediaEvent):
+		return ModeStructured, nil
+	case asciiEqualFold(typ, MediaBatch):
+		return ModeBatch, nil
+	case asciiEqualFold(typ, MediaNDJSON):
+		return ModeNDJSON, nil
+	case len(typ) >= len(mediaPrefix) && strings.EqualFold(typ[:len(mediaPrefix)], mediaPrefix):
+		return 0, Errorf(CodeMediaType, "the format %q of CloudEvents is not supported", typ).
+			WithHint("send %s or %s", MediaEvent, MediaBatch)
+	}
+	for _, name := range [...]string{"Ce-Specversion", "Ce-Id", "Ce-Source", "Ce-Type"} {
+		if _, ok := h[name]; ok {
+			return ModeBinary, nil
+		}
+	}
+	return ModePlain, nil
+}
+
+const mediaPrefix = "application/cloudevents"
+
+// ParseBinaryHTTP reads an event in binary mode: attributes from headers, percent-decoded, Content-Type as
+// datacontenttype, and the body as data, byte for byte. The event shares body. Headers that do not begin with ce- are
+// ignored. Bytes outside ASCII and a percent sign without two digits are taken literally, since several libraries
+// do not encode.
+//
+// Code: Invalid; Fields name the header ("ce-type") or "/data".
+func ParseBinaryHTTP(h http.Header, body []byte) (Event, error) {
+	e := Event{Data: body, DataContentType: h.Get("Content-Type")}
+	var bad *Error
+	fault := func(name, detail string) {
+		if bad == nil {
+			bad = Errorf(CodeInvalid, "not a valid CloudEvent in binary mode")
+		}
+		if len(bad.Fields) < maxFieldErrors {
+			bad.Fields = append(bad.Fields, FieldError{Pointer: name, Detail: detail})
+		}
+	}
+	var seen uint32
+	for key, values := range h {
+		if len(key) < 4 || key[0] != 'C' && key[0] != 'c' || key[1] != 'e' && key[1] != 'E' || key[2] != '-' {
+			continue
+		}
+		name := strings.ToLower(key[3:])
+		a := attrOf(name)
+		_, again := e.Extension(name)
+		if len(values) != 1 || again || a != attrExtension && seen&(1<<a) != 0 {
+			fault("ce-"+name, "must be there once")
+			continue
+		}
+		seen |= 1 << a
+		value, ok := decodeHeader(values[0])
+		switch {
+		case !ok:
+			fault("ce-"+name, "is not UTF-8 after percent-decoding")
+		case a == attrData || a == attrDataBase64:
+			fault("ce-"+name, "is no attribute: the body is the data")
+		case a == attrDataContentType:
+			fault("ce-datacontenttype", "must not be there: Content-Type takes its place")
+		case a == attrSpecVersion:
+			if value != "1.0" {
+				fault("ce-specversion", "must be 1.0")
+			}
+		case a == attrHops:
+			if e.Meta.Hops, ok = parseHops(value); !ok {
+				fault("ce-"+AttrHops, badHops)
+			}
+		case a != attrExtension:
+			if value == "" {
+				fault("ce-"+name, "must not be empty")
+			}
+			e.setText(a, value)
+		case len(e.Extensions) == MaxExtensions:
+			fault("ce-"+name, "is one too many: an event has at most 64 extension attributes")
+			return Event{}, bad
+		default:
+			e.Extensions = append(e.Extensions, Extension{Name: name, Value: value})
+		}
+	}
+	if seen&(1<<attrSpecVersion) == 0 {
+		fault("ce-specversion", "is required")
+	}
+	slices.SortFunc(e.Extensions, func(x, y Extension) int { return strings.Compare(x.Name, y.Name) })
+	if err := CheckEvent(&e); err != nil {
+		for _, f := range err.(*Error).Fields {
+			name := f.Pointer[1:]
+			switch name {
+			case "data":
+				name = f.Pointer
+			case "datacontenttype":
+				name = "content-type"
+			default:
+				name = "ce-" + name
+			}
+			fault(name, f.Detail)
+		}
+	}
+	if bad != nil {
+		slices.SortStableFunc(bad.Fields, func(x, y FieldError) int { return strings.Compare(x.Pointer, y.Pointer) })
+		bad.Fields = slices.CompactFunc(bad.Fields, func(x, y FieldError) bool { return x.Pointer == y.Pointer })
+		return Event{}, bad
+	}
+	return e, nil
+}
+
+// WriteBinaryHeader sets the headers of an event in binary mode; the body is e.Data. JSON data without a content type
+// gets application/json. The event must have passed CheckEvent or come from a parser or the log.
+func (e *Event) WriteBinaryHeader(h http.Header) {
+	h["Ce-Specversion"] = []string{"1.0"}
+	for a := range attrSpecVersion {
+		if v := e.text(a); v != "" && a != attrDataContentType {
+			h.Set("Ce-"+nameOf(a), encodeHeader(v))
+		}
+	}
+	for i := range e.Extensions {
+		h.Set("Ce-"+e.Extensions[i].Name, encodeHeader(e.Extensions[i].Value))
+	}
+	switch {
+	case e.DataContentType != "":
+		h.Set("Content-Type", e.DataContentType)
+	case encodingOf(e) == DataJSON:
+		h.Set("Content-Type", "application/json")
+	}
+}
+
+// encodeHeader percent-encodes space, quote, percent and everything outside printable ASCII (HTTP binding 3.1.3.2).
+func encodeHeader(s string) string {
+	const hex = "0123456789ABCDEF"
+	n := 0
+	for i := 0; i < len(s); i++ {
+		if mustEncode(s[i]) {
+			n++
+		}
+	}
+	if n == 0 {
+		return s
+	}
+	b := make([]byte, 0, len(s)+2*n)
+	for i := 0; i < len(s); i++ {
+		if c := s[i]; mustEncode(c) {
+			b = append(b, '%', hex[c>>4], hex[c&0xf])
+		} else {
+			b = append(b, c)
+		}
+	}
+	return string(b)
+}
+
+func mustEncode(c byte) bool { return c <= ' ' || c >= 0x7f || c == '"' || c == '%' }
+
+// decodeHeader undoes quoting (RFC 9110, section 5.6.4), which old senders use, and then one round of percent-encoding. It
+// reports whether the result is UTF-8.
+func decodeHeader(s string) (string, bool) {
+	if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' {
+		s = unquoteHeader(s[1 : len(s)-1])
+	}
+	if strings.IndexByte(s, '%') >= 0 {
+		b := make([]byte, 0, len(s))
+		for i := 0; i < len(s); i++ {
+			if s[i] == '%' && i+2 < len(s) {
+				hi, ok1 := unhex(s[i+1])
+				lo, ok2 := unhex(s[i+2])
+				if ok1 && ok2 {
+					b = append(b, hi<<4|lo)
+					i += 2
+					continue
+				}
+			}
+			b = append(b, s[i])
+		}
+		s = string(b)
+	}
+	return s, utf8.ValidString(s)
+}
+
+func unquoteHeader(s string) string {
+	if strings.IndexByte(s, '\\') < 0 {
+		return s
+	}
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		if s[i] == '\\' && i+1 < len(s) {
+			i++
+		}
+		b = append(b, s[i])
+	}
+	return string(b)
+}
