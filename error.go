@@ -16,11 +16,14 @@ const (
 	CodeForbidden    Code = "forbidden"    // 403: not with these roles
 	CodeNotFound     Code = "not-found"    // 404
 	CodeConflict     Code = "conflict"     // 409: it contradicts what is there: other data under the same id, a name the file owns
+	CodeMethod       Code = "method"       // 405: the path is known, the method is not
+	CodeSlow         Code = "slow"         // 408: the request did not arrive in time
 	CodeGone         Code = "gone"         // 410
 	CodePrecondition Code = "precondition" // 412: If-Match did not match
 	CodeTooLarge     Code = "too-large"    // 413
 	CodeUnsupported  Code = "unsupported"  // 501: a capability that this engine, or this version, does not have
 	CodeMediaType    Code = "media-type"   // 415
+	CodeUpstream     Code = "upstream"     // 502: a service could not be reached, or its answer is broken
 	CodeOverloaded   Code = "overloaded"   // 429 with Retry-After: safe to send again
 	CodeUnavailable  Code = "unavailable"  // 503 with Retry-After: safe to send again; nothing was stored, or the same id is safe
 	CodeTimeout      Code = "timeout"      // 504
