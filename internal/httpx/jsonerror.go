@@ -1,0 +1,46 @@
+package httpx
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/tandem-hybrid/tandem"
+)
+
+// invalidJSON puts what package json says into the words of a problem.
+func invalidJSON(err error) error {
+	var coded *tandem.Error
+	var syntax *json.SyntaxError
+	var kind *json.UnmarshalTypeError
+	switch {
+	case errors.As(err, &coded):
+		return coded
+	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
+		return tandem.Errorf(tandem.CodeInvalid, "malformed JSON: unexpected end")
+	case errors.As(err, &syntax):
+		return tandem.Errorf(tandem.CodeInvalid, "malformed JSON at byte %d: %s", syntax.Offset, syntax.Error())
+	case errors.As(err, &kind):
+		return tandem.Errorf(tandem.CodeInvalid, "the JSON does not have the form expected").
+			WithField("/"+strings.ReplaceAll(kind.Field, ".", "/"), "must not be a JSON %s", kind.Value)
+	}
+	text := strings.TrimPrefix(err.Error(), "json: ")
+	if name, ok := strings.CutPrefix(text, "unknown field "); ok {
+		name, _ = strconv.Unquote(name)
+		return tandem.Errorf(tandem.CodeInvalid, "the JSON has a member that is not known").
+			WithField("/"+pointerToken(name), "is not known here")
+	}
+	return tandem.Errorf(tandem.CodeInvalid, "the JSON cannot be read: %s", text)
+}
+
+// pointerToken escapes a member name for a JSON pointer (RFC 6901).
+func pointerToken(name string) string {
+	if len(name) > 64 {
+		name = strings.ToValidUTF8(name[:64], "") + "…"
+	}
+	return strings.ReplaceAll(strings.ReplaceAll(name, "~", "~0"), "/", "~1")
+}
+
+func itoa(i int) string { return strconv.Itoa(i) }
