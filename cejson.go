@@ -24,29 +24,29 @@ func ParseEventJSON(b []byte) (Event, error) {
 	return e, nil
 }
 
-// eventParser reads events one after the other. The texts of an event are gathered in one buffer and become one string.
+// eventParser reads events one after the other. It notes where texts lie in the input and makes one string of them in
+// the end. Nothing in it points to memory of its own, so that it can live on the stack.
 type eventParser struct {
 	jsonScanner
 	seen, present uint32 // sets of attr; present ones are not null
-	values        [attrTexts]span
-	exts          []extSpan
-	text          []byte
-	odd           bool // some text is not plain ASCII
+	odd           bool   // some text is not plain ASCII
 	hops          int
+	values        [attrTexts]jsonString
 	data, base64  []byte
 	bad           *Error // faults of attributes
 
-	extSpace  [8]extSpan
-	textSpace [512]byte
+	exts     [8]extRange // the first extensions
+	moreExts []extRange  // and the rest
+	extCount int
 }
 
-// span is a range of eventParser.text.
-type span struct{ start, end int }
-
-type extSpan struct {
-	name, value span
+type extRange struct {
+	name, value jsonString
 	kind        ExtensionKind
 }
+
+// extensionNull marks a name that was there with null: absent, but not to be repeated.
+const extensionNull ExtensionKind = 0xff
 
 // maxFieldErrors bounds how many faults of one event are reported.
 const maxFieldErrors = 16
@@ -72,8 +72,7 @@ func pointerToken(name string) string {
 // event reads the object at p.i. False means malformed JSON; faults of attributes are left in p.bad.
 func (p *eventParser) event(e *Event, depth int) bool {
 	p.seen, p.present, p.odd, p.hops, p.bad = 0, 0, false, 0, nil
-	p.data, p.base64 = nil, nil
-	p.exts, p.text = p.extSpace[:0], p.textSpace[:0]
+	p.data, p.base64, p.moreExts, p.extCount = nil, nil, p.moreExts[:0], 0
 	if !p.object(depth, func(name jsonString) bool { return p.member(name, depth+1) }) {
 		return false
 	}
@@ -90,7 +89,7 @@ func (p *eventParser) member(s jsonString, depth int) bool {
 	}
 	a := attrOf(name)
 	if a == attrExtension {
-		return p.extension(name, depth)
+		return p.extension(s, name, depth)
 	}
 	if p.seen&(1<<a) != 0 {
 		p.fault(string(name), "is there twice")
@@ -137,20 +136,16 @@ func (p *eventParser) set(a attr, s jsonString) {
 		}
 		return
 	}
-	v, ok := p.decode(s)
-	if !ok {
-		p.fault(nameOf(a), "has half of a surrogate pair")
-		return
-	}
+	p.odd = p.odd || !s.plain
 	switch a {
 	case attrSpecVersion:
-		if string(p.text[v.start:v.end]) != "1.0" {
+		if !p.same(s, "1.0") {
 			p.fault("specversion", `must be "1.0"`)
 		}
 	case attrHops: // libraries that treat extensions as text
-		p.setHops(p.text[v.start:v.end])
+		p.setHops(p.b[s.start:s.end])
 	default:
-		p.values[a] = v
+		p.values[a] = s
 	}
 }
 
@@ -169,125 +164,138 @@ func parseHops(s string) (int, bool) {
 	return int(n), err == nil
 }
 
-// decode appends the text of s to p.text.
-func (p *eventParser) decode(s jsonString) (v span, ok bool) {
-	ok = true
-	v.start = len(p.text)
-	if s.escaped {
-		p.text, ok = unescape(p.text, p.b[s.start:s.end])
-	} else {
-		p.text = append(p.text, p.b[s.start:s.end]...)
-	}
-	p.odd = p.odd || !s.plain
-	v.end = len(p.text)
-	return v, ok
-}
-
 // extension reads an extension attribute.
-func (p *eventParser) extension(name []byte, depth int) bool {
+func (p *eventParser) extension(s jsonString, name []byte, depth int) bool {
 	if !validName(name) {
 		p.fault(string(name), "is not an attribute: names are 1 to 64 of a-z and 0-9")
 		return p.value(depth)
 	}
-	for _, x := range p.exts {
-		if string(p.text[x.name.start:x.name.end]) == string(name) {
+	for i := range p.extCount {
+		if p.same(p.ext(i).name, string(name)) {
 			p.fault(string(name), "is there twice")
 			return p.value(depth)
 		}
 	}
-	if len(p.exts) == MaxExtensions {
+	if p.extCount == MaxExtensions {
 		p.fault(string(name), "is one too many: an event has at most 64 extension attributes")
 		return p.value(depth)
 	}
-	var x extSpan
-	x.name.start = len(p.text)
-	p.text = append(p.text, name...)
-	x.name.end = len(p.text)
-	from := p.i
-	switch c := p.peek(); {
-	case c == '"':
-		s, ok := p.string()
-		if !ok {
-			return false
-		}
-		if x.value, ok = p.decode(s); !ok {
-			p.fault(string(name), "has half of a surrogate pair")
-		}
-	case c == 'n':
+	x := extRange{name: s}
+	ok, from := true, p.i
+	switch c := p.peek(); c {
+	case '"':
+		x.value, ok = p.string()
+		p.odd = p.odd || !x.value.plain
+	case 'n':
 		x.kind = extensionNull
-		if !p.literal("null") {
-			return false
-		}
-	case c == '{' || c == '[':
+		ok = p.literal("null")
+	case '{', '[':
 		p.fault(string(name), "must be a string, an integer or a boolean")
 		return p.value(depth)
-	default:
-		if !p.value(depth) {
-			return false
-		}
-		raw := p.b[from:p.i]
+	case 't', 'f':
 		x.kind = ExtensionBoolean
-		if c == '-' || c >= '0' && c <= '9' {
-			x.kind = ExtensionInteger
-			if _, err := strconv.ParseInt(string(raw), 10, 32); err != nil {
-				p.fault(string(name), "must be an integer from -2147483648 to 2147483647, a string or a boolean")
-			}
-			if string(raw) == "-0" {
-				raw = raw[1:]
-			}
+		ok = p.value(depth)
+		x.value = jsonString{start: from, end: p.i}
+	default:
+		x.kind = ExtensionInteger
+		if ok = p.value(depth); !ok {
+			break
 		}
-		x.value.start = len(p.text)
-		p.text = append(p.text, raw...)
-		x.value.end = len(p.text)
+		if n, err := strconv.ParseInt(string(p.b[from:p.i]), 10, 32); err != nil {
+			p.fault(string(name), "must be an integer from -2147483648 to 2147483647, a string or a boolean")
+		} else if n == 0 {
+			from = p.i - 1 // -0 is 0
+		}
+		x.value = jsonString{start: from, end: p.i}
 	}
-	p.exts = append(p.exts, x)
+	if !ok {
+		return false
+	}
+	if p.extCount < len(p.exts) {
+		p.exts[p.extCount] = x
+	} else {
+		p.moreExts = append(p.moreExts, x)
+	}
+	p.extCount++
 	return true
 }
 
-// extensionNull marks a name that was there with null: absent, but not to be repeated.
-const extensionNull ExtensionKind = 0xff
+func (p *eventParser) ext(i int) *extRange {
+	if i < len(p.exts) {
+		return &p.exts[i]
+	}
+	return &p.moreExts[i-len(p.exts)]
+}
+
+// appendText appends the text of a scanned string.
+func (p *eventParser) appendText(dst []byte, s jsonString) ([]byte, bool) {
+	if s.escaped {
+		return unescape(dst, p.b[s.start:s.end])
+	}
+	return append(dst, p.b[s.start:s.end]...), true
+}
+
+const badSurrogate = "has half of a surrogate pair"
 
 // finish checks what was read and fills in e.
 func (p *eventParser) finish(e *Event) {
-	text := string(p.text)
-	const required = 1<<attrSpecVersion | 1<<attrID | 1<<attrSource | 1<<attrType
-	if p.present&required != required {
-		for _, a := range [...]attr{attrSpecVersion, attrID, attrSource, attrType} {
-			if p.present&(1<<a) == 0 {
-				p.fault(nameOf(a), "is required")
+	for _, a := range [...]attr{attrSpecVersion, attrID, attrSource, attrType} {
+		if p.present&(1<<a) == 0 {
+			p.fault(nameOf(a), "is required")
+		}
+	}
+	var space [512]byte
+	buf, ok := space[:0], true
+	var ends [attrTexts]int
+	for a := range attrTexts {
+		if p.present&(1<<a) != 0 {
+			if buf, ok = p.appendText(buf, p.values[a]); !ok {
+				p.fault(nameOf(a), badSurrogate)
 			}
 		}
+		ends[a] = len(buf)
 	}
-	for a := range attrTexts {
-		if p.present&(1<<a) == 0 {
-			continue
-		}
-		v := text[p.values[a].start:p.values[a].end]
-		if why := badAttr(a, v, p.odd); why != "" {
-			p.fault(nameOf(a), why)
-			continue
-		}
-		e.setText(a, v)
-	}
-	e.Meta.Hops = p.hops
-	n := 0
-	for _, x := range p.exts {
-		if x.kind != extensionNull {
-			n++
-		}
-	}
-	if n > 0 {
-		e.Extensions = make([]Extension, 0, n)
-	}
-	for _, x := range p.exts {
+	present := 0
+	for i := range p.extCount {
+		x := p.ext(i)
 		if x.kind == extensionNull {
 			continue
 		}
-		v := text[x.value.start:x.value.end]
-		if why := badText(v, p.odd); why != "" {
-			p.fault(text[x.name.start:x.name.end], why)
+		present++
+		from := len(buf)
+		buf, _ = p.appendText(buf, x.name)
+		x.name.start, x.name.end = from, len(buf)
+		from = len(buf)
+		if buf, ok = p.appendText(buf, x.value); !ok {
+			p.fault(string(buf[x.name.start:x.name.end]), badSurrogate)
 		}
-		e.Extensions = append(e.Extensions, Extension{Name: text[x.name.start:x.name.end], Value: v, Kind: x.kind})
+		x.value.start, x.value.end = from, len(buf)
+	}
+
+	text, start := string(buf), 0
+	for a := range attrTexts {
+		if p.present&(1<<a) != 0 {
+			v := text[start:ends[a]]
+			if why := badAttr(a, v, p.odd); why != "" {
+				p.fault(nameOf(a), why)
+			} else {
+				e.setText(a, v)
+			}
+		}
+		start = ends[a]
+	}
+	e.Meta.Hops = p.hops
+	if present > 0 {
+		e.Extensions = make([]Extension, 0, present)
+	}
+	for i := range p.extCount {
+		if x := p.ext(i); x.kind != extensionNull {
+			name, v := text[x.name.start:x.name.end], text[x.value.start:x.value.end]
+			if why := badText(v, p.odd); why != "" {
+				p.fault(name, why)
+			}
+			e.Extensions = append(e.Extensions, Extension{Name: name, Value: v, Kind: x.kind})
+		}
 	}
 	p.payload(e)
 }
@@ -320,7 +328,7 @@ func (p *eventParser) payload(e *Event) {
 		if c == '\\' {
 			var ok bool
 			if e.Data, ok = unescape(make([]byte, 0, len(e.Data)), e.Data); !ok {
-				p.fault("data", "has half of a surrogate pair")
+				p.fault("data", badSurrogate)
 			}
 			return
 		}
