@@ -24,8 +24,8 @@ type Driver interface {
 	// Info describes the engine. It does not change while the engine is open.
 	Info() Info
 
-	// CreateTopic makes a topic. With Info.TotalOrder the creation takes a number of its own, Born, and returns when every
-	// event with a smaller number is readable. Codes: Conflict when the name is taken, Unavailable when nothing can be written.
+	// CreateTopic makes a topic. With Info.TotalOrder the creation takes a number of its own, Born, and returns after Notify
+	// was called for every event with a smaller number. Codes: Conflict when the name is taken, Unavailable when nothing can be written.
 	CreateTopic(ctx context.Context, spec tandem.Topic) (Topic, error)
 	// UpdateTopic changes what may change: all but Name and Partitions. Codes: NotFound, Unavailable.
 	UpdateTopic(ctx context.Context, spec tandem.Topic) (Topic, error)

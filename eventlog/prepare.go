@@ -1,0 +1,140 @@
+package eventlog
+
+import (
+	"encoding/binary"
+	"errors"
+	"time"
+
+	"github.com/cespare/xxhash/v2"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/eventlog/driver"
+)
+
+var errInvalidEvent = errors.New("the event is invalid")
+
+// maxFields bounds how many wrong parts one error names.
+const maxFields = 20
+
+// preparer completes and checks the events of one call, so that nothing is handed to the engine if one of them is wrong.
+type preparer struct {
+	log     *Log
+	now     time.Time
+	many    bool
+	bad     *tandem.Error // the first kind of failure found, with the fields of all of that kind
+	spreads int           // partition of the events without key
+	spread  *liveTopic    // whose it is
+}
+
+// accept returns the time of acceptance: in milliseconds, which every engine can hold.
+func (l *Log) accept() time.Time { return l.opts.Now().UTC().Truncate(time.Millisecond) }
+
+// prepare fills in r from the event and returns the event's size.
+func (p *preparer) prepare(t *topic, ev *tandem.Event, i int, r *driver.Record) int {
+	if r.Dedup = ev.ID != ""; !r.Dedup {
+		ev.ID = tandem.NewID()
+	}
+	ev.Meta.Accepted = p.now
+	if err := tandem.CheckEvent(ev); err != nil {
+		p.invalid(i, err)
+	}
+	size := Size(ev)
+	if size > p.log.limit {
+		p.tooLarge(i, size)
+	}
+	r.Partition = p.partition(t, ev)
+	if r.Dedup {
+		r.Identity = tandem.Fingerprint(t.Name, ev.Source, ev.ID)
+		r.Sum = contentSum(ev)
+	}
+	return size
+}
+
+// invalid notes what is wrong with the i-th event.
+func (p *preparer) invalid(i int, err error) {
+	if p.bad == nil {
+		p.bad = &tandem.Error{Code: tandem.CodeInvalid, Err: errInvalidEvent}
+	}
+	var e *tandem.Error
+	if p.bad.Code != tandem.CodeInvalid || !errors.As(err, &e) {
+		return
+	}
+	for _, f := range e.Fields {
+		if len(p.bad.Fields) < maxFields {
+			p.bad.WithField(pointer(i, p.many, f.Pointer[1:]), "%s", f.Detail)
+		}
+	}
+}
+
+func (p *preparer) tooLarge(i, size int) {
+	if p.bad != nil {
+		return
+	}
+	p.bad = tandem.Errorf(tandem.CodeTooLarge, "an event of %d bytes is over the limit of %d", size, p.log.limit).
+		WithField(pointer(i, p.many, "data"), "%d bytes with attributes, at most %d", size, p.log.limit).
+		WithHint("store what is large elsewhere and put its address into the event")
+}
+
+func (p *preparer) err() error {
+	if p.bad == nil {
+		return nil
+	}
+	return p.bad
+}
+
+// partition chooses where an event goes and notes the key that the topic declares. Events without key share a partition
+// within one call, so that a batch touches few of them, and take turns from call to call.
+func (p *preparer) partition(t *topic, ev *tandem.Event) int {
+	if t.keyRule != "" && ev.Meta.Key == "" {
+		if key, ok := ev.Attribute(t.keyRule); ok {
+			ev.Meta.Key = key
+		}
+	}
+	if key := ev.Ordering(); key != "" {
+		return tandem.Partition(key, t.Partitions)
+	}
+	if p.spread != t.live {
+		p.spread = t.live
+		p.spreads = int(t.live.spread.Add(1) % uint32(t.Partitions))
+	}
+	return p.spreads
+}
+
+// Size is the number of bytes of an event that count against the limit: payload, attributes, and what Tandem stores of
+// its own.
+func Size(ev *tandem.Event) int {
+	n := len(ev.ID) + len(ev.Source) + len(ev.Type) + len(ev.Subject) + len(ev.Time) + len(ev.DataContentType) + len(ev.DataSchema) + len(ev.Data)
+	for i := range ev.Extensions {
+		n += len(ev.Extensions[i].Name) + len(ev.Extensions[i].Value)
+	}
+	m := &ev.Meta
+	for i := range m.Causes {
+		n += len(m.Causes[i])
+	}
+	return n + len(m.Key) + len(m.Flow) + len(m.Operation) + len(m.Producer) + len(m.Route) + len(m.TraceParent) + len(m.TraceState)
+}
+
+// contentSum tells an honest repeat from other data under the same id. It leaves out what a client may well make anew
+// when it tries again, the time and the trace, and how the data was encoded on the way. It must not change: engines store it.
+func contentSum(ev *tandem.Event) uint64 {
+	var d xxhash.Digest
+	d.Reset()
+	var n [8]byte
+	put := func(s string) {
+		binary.BigEndian.PutUint64(n[:], uint64(len(s)))
+		d.Write(n[:])
+		d.WriteString(s)
+	}
+	put(ev.Type)
+	put(ev.Subject)
+	put(ev.DataContentType)
+	put(ev.DataSchema)
+	for i := range ev.Extensions {
+		put(ev.Extensions[i].Name)
+		put(ev.Extensions[i].Value)
+	}
+	binary.BigEndian.PutUint64(n[:], uint64(len(ev.Data)))
+	d.Write(n[:])
+	d.Write(ev.Data)
+	return d.Sum64()
+}

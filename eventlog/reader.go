@@ -1,0 +1,161 @@
+package eventlog
+
+import (
+	"context"
+
+	"github.com/tandem-hybrid/tandem"
+)
+
+// The bounds of one Read: what it returns, what it looks at, and what a Reader holds between two.
+const (
+	pageBytes   = 4 << 20 // data returned, after the first event
+	scanEvents  = 4096    // events looked at, whether they match or not
+	bufferBytes = 1 << 20 // asked of the engine ahead, for all partitions together
+)
+
+// Reader reads the events of a selection with one cursor: in order of commit with TotalOrder, otherwise in order within
+// each partition. It holds at most about a MiB that it read ahead, and no goroutine. Not for concurrent use.
+type Reader struct {
+	log   *Log
+	sel   Selection
+	watch *Watch // from the first Next on
+
+	parts   []*part
+	heap    partHeap // scratch of merge
+	version uint64   // of the topic table that parts were made of
+	started bool     // the start is resolved: topics that appear from now on are new ones
+
+	pos  uint64      // with TotalOrder: all of the selection up to this number was read
+	gap  *tandem.Gap // to be told by the next Read, without To
+	more bool        // the last Read stopped at a bound, not at the end
+
+	// Without TotalOrder:
+	turn  int             // the part that is read next
+	last  lastPage        // for CursorAfter
+	names map[uint32]bool // topics that were there once, by hash
+}
+
+// NewReader opens a reader at a start. Codes: Invalid (the cursor or time cannot be parsed, or without TotalOrder the
+// selection is too wide for a cursor), NotFound (a plain name without a topic). A foreign, recreated or overtaken cursor
+// is no error: the first Read returns a page with a Gap.
+func (l *Log) NewReader(ctx context.Context, sel Selection, start tandem.Start) (*Reader, error) {
+	for _, p := range sel.patterns {
+		if !isPattern(p) && l.topics.get(p) == nil {
+			return nil, tandem.Wrap("open reader", noTopic(p))
+		}
+	}
+	r := &Reader{log: l, sel: sel}
+	if err := r.seek(ctx, start); err != nil {
+		return nil, tandem.Wrap("open reader", err)
+	}
+	return r, nil
+}
+
+// Read returns what can be read now, at most max events, without waiting. Events that do not match the filter (the zero
+// Filter matches all) are skipped and the cursor moves past them; a call looks at no more than a few thousand, so a page
+// without events and with an advanced cursor is possible. The Data of the events is shared and read-only.
+//
+// A page has a Gap when events before its first one were lost, also later, when retention overtook the reader: one Gap
+// for each loss. Codes: Unavailable, or Invalid when topics appeared that make the cursor too long.
+func (r *Reader) Read(ctx context.Context, filter tandem.Filter, max int) (tandem.Page, error) {
+	r.more = false
+	// The horizon comes before the topics: a topic that has an event below it is in the table by then.
+	horizon := r.log.horizon.Load()
+	if err := r.refresh(); err != nil {
+		return tandem.Page{}, err
+	}
+	w := page{max: max, filter: &filter}
+	var err error
+	if r.log.info.TotalOrder {
+		err = r.merge(ctx, &w, horizon)
+	} else {
+		err = r.rotate(ctx, &w)
+	}
+	if err != nil && len(w.events) == 0 {
+		return tandem.Page{}, err
+	}
+	out := tandem.Page{Events: w.events, Cursor: r.Cursor(), Gap: w.gap}
+	if w.gap != nil {
+		r.log.stats.gaps.Add(1)
+	}
+	return out, nil
+}
+
+// Next is Read, but waits until there is at least one event or a Gap, or ctx is done: then it returns an empty page with
+// the cursor, and the error of ctx.
+func (r *Reader) Next(ctx context.Context, filter tandem.Filter, max int) (tandem.Page, error) {
+	if r.watch == nil {
+		r.watch = r.log.Watch(r.sel)
+	}
+	for {
+		if err := ctx.Err(); err != nil {
+			return tandem.Page{Cursor: r.Cursor()}, err
+		}
+		p, err := r.Read(ctx, filter, max)
+		if err != nil || len(p.Events) > 0 || p.Gap != nil {
+			return p, err
+		}
+		if r.more {
+			continue
+		}
+		r.log.stats.waits.Add(1)
+		select {
+		case <-r.watch.C:
+		case <-ctx.Done():
+			return tandem.Page{Cursor: r.Cursor()}, ctx.Err()
+		}
+	}
+}
+
+// Cursor is the place after all that was read.
+func (r *Reader) Cursor() tandem.Cursor {
+	if r.log.info.TotalOrder {
+		return r.log.cursors.encode(r.pos)
+	}
+	c, err := encodeVector(r.log.info.LogID, r.places())
+	if err != nil {
+		return "" // refresh has refused the selection already
+	}
+	return c
+}
+
+// CursorAfter returns the place after a record of the last page. It is cheap.
+func (r *Reader) CursorAfter(rec *tandem.Record) tandem.Cursor {
+	if r.log.info.TotalOrder {
+		return r.log.cursors.encode(rec.Position.Offset)
+	}
+	return r.last.after(r, rec)
+}
+
+// Close releases the reader. It may be repeated.
+func (r *Reader) Close() {
+	if r.watch != nil {
+		r.watch.Close()
+	}
+	for _, p := range r.parts {
+		p.forget(r.log)
+	}
+}
+
+// page is what one Read collects.
+type page struct {
+	max    int
+	filter *tandem.Filter
+	events []tandem.Record
+	gap    *tandem.Gap
+	bytes  int
+	looked int
+}
+
+// full reports whether no further event may be looked at.
+func (w *page) full() bool {
+	return len(w.events) >= w.max || w.looked >= scanEvents || w.bytes >= pageBytes
+}
+
+func (w *page) look(rec *tandem.Record) {
+	w.looked++
+	if w.filter.Match(&rec.Event) {
+		w.events = append(w.events, *rec)
+		w.bytes += len(rec.Data)
+	}
+}

@@ -1,0 +1,124 @@
+package eventlog
+
+import (
+	"context"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/eventlog/driver"
+)
+
+// seek resolves where a new reader starts.
+func (r *Reader) seek(ctx context.Context, start tandem.Start) error {
+	l := r.log
+	// As in Read, the horizon comes before the topics. The ends that a part sees are then not behind it.
+	horizon := l.horizon.Load()
+	if start.Cursor != "" {
+		at, err := parseCursor(start.Cursor)
+		if err != nil {
+			return err
+		}
+		r.started = true
+		return r.resume(ctx, start.Cursor, at, horizon)
+	}
+	if err := r.refresh(); err != nil {
+		return err
+	}
+	r.begin()
+	switch {
+	case start.Earliest:
+		return r.earliest(ctx, horizon)
+	case start.Time != "":
+		t, ok := tandem.ParseTime(start.Time)
+		if !ok {
+			return tandem.Errorf(tandem.CodeInvalid, "%q is not an RFC 3339 time", start.Time).WithField("from", "must be earliest, latest or an RFC 3339 time")
+		}
+		return r.startAt(ctx, horizon, func(p *part, _ driver.Bounds) (uint64, error) {
+			return l.drv.OffsetAt(ctx, p.topic.ID, p.index, t)
+		})
+	}
+	r.pos = horizon - 1
+	for _, p := range r.parts {
+		p.next = p.end()
+	}
+	return nil
+}
+
+// begin marks the topics there are as known: others appear.
+func (r *Reader) begin() {
+	r.started = true
+	r.names = map[uint32]bool{}
+	for _, p := range r.parts {
+		r.names[nameHash(p.topic.Name)] = true
+	}
+}
+
+func (r *Reader) earliest(ctx context.Context, horizon uint64) error {
+	return r.startAt(ctx, horizon, func(_ *part, b driver.Bounds) (uint64, error) { return b.Start, nil })
+}
+
+// startAt places each part where at says. With TotalOrder the reader's number is before the first event there is.
+func (r *Reader) startAt(ctx context.Context, horizon uint64, at func(*part, driver.Bounds) (uint64, error)) error {
+	r.pos = horizon - 1
+	for _, p := range r.parts {
+		b, err := r.log.drv.Bounds(ctx, p.topic.ID, p.index)
+		if err == nil {
+			p.next, err = at(p, b)
+		}
+		if tandem.CodeOf(err) == tandem.CodeNotFound {
+			continue // deleted meanwhile
+		}
+		if err != nil {
+			return err
+		}
+		if p.next < b.End && p.next > 0 {
+			r.pos = min(r.pos, p.next-1)
+		}
+	}
+	return nil
+}
+
+// resume places the reader after a cursor, or, if that belongs to another log, at the earliest event with a gap.
+func (r *Reader) resume(ctx context.Context, c tandem.Cursor, at place, horizon uint64) error {
+	l := r.log
+	kind := byte(kindVector)
+	if l.info.TotalOrder {
+		kind = kindNumber
+	}
+	// A number that was not given yet: the log was restored from an older copy, or its identity was copied.
+	future := kind == kindNumber && at.number >= horizon
+	if at.logID != l.info.LogID || at.kind != kind || future {
+		r.started = false
+		if err := r.refresh(); err != nil {
+			return err
+		}
+		r.begin()
+		if err := r.earliest(ctx, horizon); err != nil {
+			return err
+		}
+		r.gap = &tandem.Gap{Reason: tandem.GapForeign, From: c}
+		return nil
+	}
+	r.pos = at.number
+	r.names = map[uint32]bool{}
+	places := make(map[driver.ID]*vectorTopic, len(at.vector))
+	for i := range at.vector {
+		v := &at.vector[i]
+		places[v.id] = v
+		r.names[v.name] = true
+	}
+	if l.info.TotalOrder {
+		return r.refresh() // notes the topics that were recreated since
+	}
+	for _, t := range l.topics.match(r.sel) {
+		if v := places[t.ID]; v != nil {
+			for i := range t.live.ends {
+				p := &part{topic: t, index: i}
+				if i < len(v.next) {
+					p.next = v.next[i]
+				}
+				r.parts = append(r.parts, p)
+			}
+		}
+	}
+	return r.refresh() // the others appeared since: they are read from their start
+}

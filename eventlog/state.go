@@ -1,0 +1,40 @@
+package eventlog
+
+import (
+	"context"
+
+	"github.com/tandem-hybrid/tandem/eventlog/driver"
+)
+
+// State returns the value of one state record, nil when there is none.
+func (l *Log) State(ctx context.Context, key string) ([]byte, error) {
+	var value []byte
+	err := l.drv.ScanState(ctx, key, key+"\x00", func(_ string, v []byte) bool {
+		value = append([]byte{}, v...) // not nil, even if empty
+		return false
+	})
+	return value, err
+}
+
+// ScanState calls fn for the state records whose key begins with prefix, in order of keys, until fn returns false. Key
+// and value are valid only during the call. It sees every Append and Commit that returned before.
+func (l *Log) ScanState(ctx context.Context, prefix string, fn func(key string, value []byte) bool) error {
+	return l.drv.ScanState(ctx, prefix, afterPrefix(prefix), fn)
+}
+
+// afterPrefix returns the smallest string greater than all that begin with prefix, "" when there is none.
+func afterPrefix(prefix string) string {
+	b := []byte(prefix)
+	for i := len(b) - 1; i >= 0; i-- {
+		if b[i] < 0xff {
+			b[i]++
+			return string(b[:i+1])
+		}
+	}
+	return ""
+}
+
+// Own takes over a name: from then on a Commit with an older Fence of that name fails with Precondition.
+func (l *Log) Own(ctx context.Context, name string) (driver.Fence, error) {
+	return l.drv.Own(ctx, name)
+}
