@@ -1,0 +1,103 @@
+package operation
+
+import (
+	"context"
+	"net/http"
+	"strconv"
+	"time"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/httpx"
+)
+
+const (
+	// maxWait caps wait= and Prefer: wait, below what proxies cut off.
+	maxWait        = time.Minute
+	heartbeatEvery = 15 * time.Second
+	writeTimeout   = 10 * time.Second // of one message to a client of a stream
+)
+
+// Serve answers a request for an operation.
+//
+// GET gives its JSON with an ETag. wait=DURATION, or Prefer: wait=SECONDS (RFC 7240), holds the answer until the operation
+// is final or the time, at most a minute, is over. With Accept: text/event-stream it is sent at once and again when it is
+// final, which ends the stream; an EventSource that comes back with that Last-Event-ID is told by 204 to stay away. DELETE
+// cancels. Who may do so was decided before.
+func (o *Operations) Serve(w http.ResponseWriter, r *http.Request, id string) {
+	var err error
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		err = o.serveGet(w, r, id)
+	case http.MethodDelete:
+		var op tandem.Operation
+		if op, err = o.Cancel(r.Context(), id); err == nil {
+			writeOperation(w, r, &op)
+		}
+	default:
+		w.Header().Set("Allow", "GET, HEAD, DELETE")
+		err = tandem.Errorf(tandem.CodeMethod, "an operation takes GET, HEAD and DELETE")
+	}
+	if err != nil {
+		if tandem.CodeOf(err) == tandem.CodeInternal {
+			o.opts.Logger.Error("an operation could not be served", "operation", id, "error", err)
+		}
+		httpx.WriteProblem(w, err)
+	}
+}
+
+func (o *Operations) serveGet(w http.ResponseWriter, r *http.Request, id string) error {
+	w.Header().Set("Vary", "Accept")
+	if httpx.Accept(r.Header, "application/json", tandem.MediaSSE) == tandem.MediaSSE {
+		return o.serveStream(w, r, id)
+	}
+	wait, err := waitOf(w, r)
+	if err != nil {
+		return err
+	}
+	op, err := o.Get(r.Context(), id)
+	if err == nil && wait > 0 && !op.State.Final() {
+		// The server's write timeout was meant for answers that do not wait; it may have none.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(wait + writeTimeout))
+		ctx, cancel := context.WithTimeout(r.Context(), wait)
+		op, err = o.Wait(ctx, id)
+		cancel()
+	}
+	if err != nil {
+		return err
+	}
+	writeOperation(w, r, &op)
+	return nil
+}
+
+func waitOf(w http.ResponseWriter, r *http.Request) (time.Duration, error) {
+	if s := r.URL.Query().Get("wait"); s != "" {
+		d, err := time.ParseDuration(s)
+		if err != nil || d < 0 {
+			return 0, tandem.Errorf(tandem.CodeInvalid, "the query is wrong").WithField("wait", "%q is not a duration such as 5s", s)
+		}
+		return min(d, maxWait), nil
+	}
+	p := httpx.ParsePrefer(r.Header)
+	if !p.HasWait || p.Wait == 0 {
+		return 0, nil
+	}
+	wait := min(p.Wait, maxWait)
+	w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(wait/time.Second)))
+	return wait, nil
+}
+
+func etagOf(op *tandem.Operation) string { return `"` + string(op.State) + `"` }
+
+func writeOperation(w http.ResponseWriter, r *http.Request, op *tandem.Operation) {
+	h := w.Header()
+	h.Set("ETag", etagOf(op)) // nothing but the state ever changes, and it does so once
+	h.Set("Cache-Control", "private, no-cache")
+	if !op.State.Final() {
+		h.Set("Retry-After", "1")
+	}
+	if r.Method != http.MethodDelete && httpx.NotModified(r.Header, etagOf(op)) {
+		w.WriteHeader(http.StatusNotModified)
+		return
+	}
+	httpx.WriteJSON(w, http.StatusOK, op)
+}
