@@ -103,7 +103,10 @@ func (f Filter) Exact(attribute string) (values []string, ok bool) {
 func (n *filterNode) exact(attribute string) (values []string, ok bool) {
 	switch n.op {
 	case opExact:
-		return []string{n.value}, n.name == attribute
+		if n.name != attribute {
+			return nil, false
+		}
+		return []string{n.value}, true
 	case opAll:
 		for _, k := range n.kids {
 			v, bound := k.exact(attribute)
