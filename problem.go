@@ -1,6 +1,7 @@
 package tandem
 
 import (
+	"cmp"
 	"errors"
 	"math"
 	"net/http"
@@ -25,8 +26,9 @@ type Problem struct {
 	retryAfter time.Duration
 }
 
-// ProblemBase is what the type of every problem begins with. It names the kinds; it is not an address to fetch.
-const ProblemBase = "urn:tandem:problem:"
+// ProblemBase is what the type of every problem begins with; a code follows. It names the kinds and is not an address to
+// fetch. It ends in a slash, so that clients can tell a kind by the last segment whatever stands before it.
+const ProblemBase = "urn:tandem:problem/"
 
 var codeStatus = map[Code]struct {
 	status int
@@ -59,10 +61,10 @@ var linkStatus = map[LinkOutcome]int{
 }
 
 // ProblemOf turns an error into the problem that describes it. It is the one place that maps codes to status. The text
-// of an error without a Code is not shown: it was not written for clients.
+// of an error without a known Code is not shown: it was not written for clients.
 func ProblemOf(err error) *Problem {
 	var e *Error
-	if !errors.As(err, &e) || e.Code == CodeInternal {
+	if !errors.As(err, &e) || e.Code == CodeInternal || codeStatus[e.Code].status == 0 {
 		return &Problem{Type: ProblemBase + string(CodeInternal), Title: codeStatus[CodeInternal].title,
 			Status: http.StatusInternalServerError, Detail: "the server's log has the details"}
 	}
@@ -119,7 +121,7 @@ func (p *Problem) Err() *Error {
 	}
 	text := p.Detail
 	if text == "" {
-		text = p.Title
+		text = cmp.Or(p.Title, http.StatusText(p.Status), "a problem without a text")
 	}
 	e := &Error{Code: code, Err: errors.New(text), Hint: p.Hint, Fields: p.Errors, RetryAfter: p.retryAfter}
 	if code == CodeRequestLink {

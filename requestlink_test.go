@@ -29,7 +29,7 @@ func TestRequestLinkCrossesTheWire(t *testing.T) {
 }
 
 func TestRequestLinkNeedsItsType(t *testing.T) {
-	if e := (&Problem{Type: "about:blank", Status: 502, Outcome: LinkRefused}).Err(); e.Code != CodeInternal || e.Link != nil {
+	if e := (&Problem{Type: "about:blank", Status: 502, Outcome: LinkRefused}).Err(); e.Code != CodeUpstream || e.Link != nil {
 		t.Errorf("a 502 of a proxy became %+v", e)
 	}
 	if e := (&Problem{Type: "https://example.org/problems/request-link", Status: 503, Outcome: LinkUnavailable}).Err(); e.Code != CodeRequestLink || e.Link == nil {
