@@ -1,0 +1,190 @@
+package pebblelog
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/eventlog/driver"
+)
+
+// Engine is an open log. It implements driver.Driver.
+type Engine struct {
+	opts Options
+	dir  string
+	info driver.Info
+	db   *pebble.DB
+	lock *pebble.Lock
+
+	failure failure
+	queue   queue
+	written chan *group // from the committer to the finisher: two groups are under way at most
+	groups  chan *group // spare ones
+	disk    *disk
+	window  *window
+	state   durableState
+	notify  atomic.Pointer[func([]driver.End)]
+
+	finished chan struct{}      // closed when the finisher has ended
+	stop     context.CancelFunc // ends the goroutines in background
+	running  sync.WaitGroup     // those goroutines
+
+	// life is held for reading while Pebble is read, and for writing to close it.
+	life   sync.RWMutex
+	closed bool
+
+	// synced: every event with a smaller number is durable and readable.
+	synced   atomic.Uint64
+	segments segments
+	autoSpan atomic.Int64
+
+	// mu guards what readers see of topics, partitions and segments. Nothing slow is done under it.
+	mu         sync.RWMutex
+	byID       map[driver.ID]*topic
+	bySlot     map[slot]*topic
+	generation uint64 // of declarations
+
+	// retaining is held by the one retention run under way.
+	retaining sync.Mutex
+
+	// Owned by the committer.
+	names   map[string]*topic
+	epochs  map[string]uint64
+	next    uint64 // number of the next event
+	lastID  driver.ID
+	segment *openSegment
+}
+
+var _ driver.Driver = (*Engine)(nil)
+
+// Open opens the log in a directory, which it creates if need be, and takes it for this process. Codes: Unavailable (the
+// directory cannot be written, or another process has it), Unsupported (a newer version wrote it), Internal (it is
+// damaged).
+func Open(dir string, opts Options) (*Engine, error) {
+	e := &Engine{
+		opts:     opts.withDefaults(),
+		dir:      dir,
+		info:     driver.Info{Engine: "embedded", Atomic: true, TotalOrder: true, Dedup: driver.DedupAtAppend},
+		failure:  failure{done: make(chan struct{})},
+		queue:    queue{wake: make(chan struct{}, 1)},
+		written:  make(chan *group),
+		groups:   make(chan *group, 4),
+		finished: make(chan struct{}),
+		byID:     map[driver.ID]*topic{},
+		bySlot:   map[slot]*topic{},
+		names:    map[string]*topic{},
+		epochs:   map[string]uint64{},
+		next:     1,
+	}
+	e.autoSpan.Store(int64(maxSpan))
+	e.window = newWindow(e.opts.DedupWindow, e.opts.DedupBytes)
+	e.state.init()
+	if err := e.open(); err != nil {
+		return nil, tandem.Wrap("open the log in "+dir, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	e.stop = cancel
+	go e.commit()
+	go e.finish()
+	e.background(ctx)
+	return e, nil
+}
+
+func (e *Engine) open() error {
+	if err := e.opts.FS.MkdirAll(e.dir, 0o755); err != nil {
+		return errDirectory(err)
+	}
+	lock, err := pebble.LockDirectory(e.dir, e.opts.FS)
+	if err != nil {
+		return e.errLock(err)
+	}
+	e.lock = lock
+	if err := e.openStore(); err != nil {
+		return errors.Join(err, lock.Close())
+	}
+	return nil
+}
+
+func (e *Engine) openStore() (err error) {
+	if e.disk, err = openDisk(e.opts, e.dir); err != nil {
+		return errDirectory(err)
+	}
+	if e.db, err = pebble.Open(e.dir, e.pebbleOptions()); err != nil {
+		return errDirectory(err)
+	}
+	if err = e.recover(); err != nil {
+		return errors.Join(err, e.db.Close())
+	}
+	return nil
+}
+
+// background starts the goroutines that nobody waits for but Close.
+func (e *Engine) background(ctx context.Context) {
+	e.running.Go(func() { e.retain(ctx) })
+}
+
+// Info implements driver.Driver.
+func (e *Engine) Info() driver.Info { return e.info }
+
+// Notify implements driver.Driver.
+func (e *Engine) Notify(fn func(ends []driver.End)) { e.notify.Store(&fn) }
+
+// Health implements driver.Driver.
+func (e *Engine) Health() error { return e.failure.get() }
+
+// writable returns why nothing can be appended.
+func (e *Engine) writable() error {
+	e.queue.mu.Lock()
+	defer e.queue.mu.Unlock()
+	if e.queue.closed {
+		return errClosed()
+	}
+	return e.failure.get()
+}
+
+// Close implements driver.Driver. Batches that the committer has taken are finished, those that wait end with
+// Unavailable. After a failure Pebble is left as it is: closing it could wait for a lock that is never released.
+func (e *Engine) Close() error {
+	for _, r := range e.queue.close() {
+		r.err = errClosed()
+		r.done <- struct{}{}
+	}
+	e.stop()
+	select {
+	case <-e.finished:
+	case <-e.failure.done:
+	}
+	e.life.Lock()
+	defer e.life.Unlock()
+	if e.closed {
+		return nil
+	}
+	e.closed = true
+	if e.failure.get() != nil {
+		return e.lock.Close()
+	}
+	e.running.Wait()
+	b := e.db.NewBatch()
+	err := errors.Join(e.putCounters(b), e.db.Apply(b, pebble.Sync))
+	return errors.Join(err, e.db.Close(), e.disk.close(), e.lock.Close())
+}
+
+// reading takes life for a reader; the caller releases it.
+func (e *Engine) reading() error {
+	e.life.RLock()
+	if e.closed {
+		e.life.RUnlock()
+		return errClosed()
+	}
+	return nil
+}
+
+func newLogID() (id [8]byte) {
+	rand.Read(id[:])
+	return id
+}

@@ -1,0 +1,5 @@
+package pebblelog
+
+import "context"
+
+func (e *Engine) retain(ctx context.Context) { <-ctx.Done() }
