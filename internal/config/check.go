@@ -1,0 +1,96 @@
+package config
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/auth"
+	"github.com/tandem-hybrid/tandem/server"
+)
+
+// check looks at what only the whole file shows: names that nothing declares, and what does not go together.
+func (p *parser) check(o *server.Options) {
+	for _, s := range o.Services {
+		at := join("/services", s.Name)
+		if s.URL == "" && p.places[at+"/url"] == nil {
+			p.failPointer(at, `"url" is missing`)
+		}
+	}
+	p.checkTokens(o)
+	p.checkRoutes(o)
+	for _, s := range o.Subscriptions {
+		p.checkSubscription(o, s)
+	}
+}
+
+func (p *parser) checkTokens(o *server.Options) {
+	p.failFields("/api/tokens", auth.CheckTokens(o.Tokens))
+	if wrongAddress(o.APIAddr) == "" {
+		p.failFields("/api/listen", auth.CheckListen(o.APIAddr, o.Tokens))
+	}
+}
+
+func (p *parser) checkSubscription(o *server.Options, s tandem.Subscription) {
+	at := join("/subscriptions", s.Name)
+	there := func(key string) bool { return p.places[at+"/"+key] != nil }
+	if !there("topics") {
+		p.failPointer(at, `"topics" is missing`)
+	}
+	switch {
+	case there("service") && there("url"):
+		p.failPointer(at+"/url", "stands beside service; name one of them")
+	case there("path") && there("url"):
+		p.failPointer(at+"/path", "belongs to service; with url, put the path into it")
+	case !there("service") && !there("url") && !there("pull"):
+		p.failPointer(at, `names neither "service" nor "url" to deliver to`)
+	}
+	p.checkService(o, at+"/service", s.Service)
+	p.warnTopics(o, at+"/topics", s.Topics)
+	p.warnTopic(o, at+"/replies", s.Replies)
+}
+
+// checkService reports a service that is not declared.
+func (p *parser) checkService(o *server.Options, at, name string) {
+	if name == "" || slices.ContainsFunc(o.Services, func(s tandem.Service) bool { return s.Name == name }) {
+		return
+	}
+	if len(o.Services) == 0 {
+		p.failPointer(at, "no service %q; the file declares no services", name)
+		return
+	}
+	var names []string
+	for _, s := range o.Services {
+		names = append(names, s.Name)
+	}
+	p.failPointer(at, "no service %q; %s", name, didYouMean(name, names))
+}
+
+// warnTopics warns of topics that the file does not declare. They may be made through the API, so that is no error.
+func (p *parser) warnTopics(o *server.Options, at string, patterns []string) {
+	for i, t := range patterns {
+		p.warnTopic(o, item(at, i), t)
+	}
+}
+
+func (p *parser) warnTopic(o *server.Options, at, name string) {
+	if name == "" {
+		return
+	}
+	var names []string
+	for _, t := range o.Topics {
+		if tandem.MatchTopic(name, t.Name) {
+			return
+		}
+		names = append(names, t.Name)
+	}
+	if strings.Contains(name, "*") {
+		p.warn(p.nearest(at), at, "%q matches no topic of this file", name)
+		return
+	}
+	hint := "declare it under topics, or create it through the API before it is used"
+	if h := didYouMean(name, names); strings.HasPrefix(h, "did") {
+		hint = h
+	}
+	p.warn(p.nearest(at), at, "topic %q is not declared in this file; %s", name, hint)
+}

@@ -1,0 +1,238 @@
+package config
+
+import (
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/auth"
+	"github.com/tandem-hybrid/tandem/server"
+)
+
+// The tables below are all keys of tandem.yaml, in the order of docs/configuration.md. tandem.schema.json holds the same
+// ones; a test compares them.
+
+const notYet = "not supported yet"
+
+var rootFields = []field[server.Options]{
+	{name: "data", read: func(p *parser, v value, o *server.Options) { p.filled(v, &o.Data) }},
+	{name: "public", read: func(p *parser, v value, o *server.Options) { object(p, v, publicFields, o) }},
+	{name: "api", read: func(p *parser, v value, o *server.Options) { object(p, v, apiFields, o) }},
+	{name: "engine", read: func(p *parser, v value, _ *server.Options) { p.engine(v) }},
+	{name: "limits", read: func(p *parser, v value, o *server.Options) { object(p, v, limitFields, o) }},
+	{name: "services", read: func(p *parser, v value, o *server.Options) {
+		named(p, v, "services", validName, serviceFields, func(name string, s tandem.Service) {
+			s.Name = name
+			o.Services = append(o.Services, s)
+		})
+	}},
+	{name: "topics", read: func(p *parser, v value, o *server.Options) {
+		named(p, v, "topics", validTopic, topicFields, func(name string, t tandem.Topic) {
+			t.Name = name
+			o.Topics = append(o.Topics, t)
+		})
+	}},
+	{name: "routes", read: func(p *parser, v value, o *server.Options) { p.routes(v, o) }},
+	{name: "subscriptions", read: func(p *parser, v value, o *server.Options) {
+		named(p, v, "subscriptions", validName, subscriptionFields, func(name string, s tandem.Subscription) {
+			s.Name = name
+			o.Subscriptions = append(o.Subscriptions, s)
+		})
+	}},
+}
+
+var publicFields = []field[server.Options]{
+	{name: "listen", read: func(p *parser, v value, o *server.Options) { p.address(v, &o.PublicAddr) }},
+}
+
+var apiFields = []field[server.Options]{
+	{name: "listen", read: func(p *parser, v value, o *server.Options) { p.address(v, &o.APIAddr) }},
+	{name: "tokens", read: func(p *parser, v value, o *server.Options) {
+		for _, item := range p.items(v, "mappings with name, sha256 and roles") {
+			var t auth.Token
+			object(p, item, tokenFields, &t)
+			o.Tokens = append(o.Tokens, t)
+		}
+	}},
+}
+
+var tokenFields = []field[auth.Token]{
+	{name: "name", read: func(p *parser, v value, t *auth.Token) { p.filled(v, &t.Name) }},
+	{name: "sha256", read: func(p *parser, v value, t *auth.Token) {
+		// Taken whatever YAML makes of it, since it may be all digits, and never shown: it may be the token itself.
+		t.SHA256 = strings.ToLower(v.node.Value)
+	}},
+	{name: "roles", read: func(p *parser, v value, t *auth.Token) { p.texts(v, "roles", &t.Roles, anyText) }},
+}
+
+var limitFields = []field[server.Options]{
+	{name: "freeBytes", read: func(p *parser, v value, o *server.Options) { p.size(v, &o.FreeBytes) }},
+	{name: "maxEventBytes", read: func(p *parser, v value, o *server.Options) {
+		var n int64
+		if !p.size(v, &n) {
+			return
+		}
+		if n < 1<<10 || n > 64<<20 {
+			p.bad(v, "%s is outside 1KiB to 64MiB", v.node.Value)
+			return
+		}
+		o.MaxEventBytes = int(n)
+	}},
+}
+
+var serviceFields = []field[tandem.Service]{
+	{name: "url", read: func(p *parser, v value, s *tandem.Service) { p.url(v, &s.URL) }},
+	{name: "timeout", read: func(p *parser, v value, s *tandem.Service) { p.duration(v, &s.Timeout) }},
+	{name: "health", later: notYet},
+	{name: "breaker", later: notYet},
+}
+
+var topicFields = []field[tandem.Topic]{
+	{name: "partitions", read: func(p *parser, v value, t *tandem.Topic) { p.integer(v, &t.Partitions, 1, tandem.MaxPartitions) }},
+	{name: "retention", read: func(p *parser, v value, t *tandem.Topic) {
+		if v.node.Value == "forever" {
+			t.Retention = -1
+			return
+		}
+		p.duration(v, &t.Retention)
+	}},
+	{name: "retentionBytes", read: func(p *parser, v value, t *tandem.Topic) {
+		if p.size(v, &t.RetentionBytes) && t.RetentionBytes <= 0 {
+			p.bad(v, "must be above zero; leave it out for no limit")
+		}
+	}},
+	{name: "key", read: func(p *parser, v value, t *tandem.Topic) { p.eventKey(v, &t.Key) }},
+	{name: "source", read: func(p *parser, v value, t *tandem.Topic) { p.filled(v, &t.Source) }},
+	{name: "type", read: func(p *parser, v value, t *tandem.Topic) { p.filled(v, &t.Type) }},
+	{name: "schema", later: notYet + "; events are not checked against a schema"},
+}
+
+// named reads a mapping from names to mappings with fixed keys.
+func named[T any](p *parser, v value, what string, valid func(string) string, fields []field[T], add func(string, T)) {
+	for _, e := range p.entries(v, "a mapping of "+what+" by name") {
+		if why := valid(e.key.Value); why != "" {
+			p.fail(e.key, v.pointer, "%q %s", e.key.Value, why)
+		}
+		var t T
+		object(p, e.value, fields, &t)
+		add(e.key.Value, t)
+	}
+}
+
+// validName checks the name of a service or subscription and returns what is wrong.
+func validName(name string) string {
+	if name == "" || len(name) > 200 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" || strings.Trim(name[:1], "-_.") == "" {
+		return "is not a name: small letters, digits, '-', '_' and '.', beginning with a letter or digit, at most 200"
+	}
+	return ""
+}
+
+func validTopic(name string) string {
+	switch {
+	case strings.HasPrefix(name, "_"):
+		return "is not a topic of yours: names with a leading '_' belong to Tandem"
+	case !tandem.ValidTopicName(name):
+		return "is not a topic name: small letters, digits, '-' and '_' in parts separated by '.', at most 200 bytes"
+	}
+	return ""
+}
+
+func (p *parser) required(v value, key string, there bool) {
+	if !there && p.places[join(v.pointer, key)] == nil {
+		p.bad(v, "%q is missing", key)
+	}
+}
+
+// filled reads a text that is not empty.
+func (p *parser) filled(v value, into *string) bool {
+	if !p.text(v, into) {
+		return false
+	}
+	if *into == "" {
+		p.bad(v, "is empty; leave the key out instead")
+		return false
+	}
+	return true
+}
+
+func (p *parser) address(v value, into *string) {
+	if !p.filled(v, into) {
+		return
+	}
+	if why := wrongAddress(*into); why != "" {
+		p.bad(v, "%q %s", *into, why)
+	}
+}
+
+// wrongAddress says what keeps s from being an address to listen on.
+func wrongAddress(s string) string {
+	_, port, err := net.SplitHostPort(s)
+	if err != nil {
+		return `is not an address such as ":8080" or "127.0.0.1:8080"`
+	}
+	if n, err := strconv.Atoi(port); err != nil || n < 0 || n > 65535 {
+		return "has no port from 0 to 65535"
+	}
+	return ""
+}
+
+func (p *parser) engine(v value) {
+	if v.node.Kind != 0 && len(v.node.Content) > 0 {
+		for _, e := range p.entries(v, `"embedded"`) {
+			if e.key.Value == "kafka" || e.key.Value == "nats" {
+				p.fail(e.key, e.pointer, "not supported yet; the engine is \"embedded\"")
+				continue
+			}
+			p.fail(e.key, v.pointer, "unknown engine %q; %s", e.key.Value, didYouMean(e.key.Value, []string{"embedded"}))
+		}
+		return
+	}
+	var s string
+	if p.text(v, &s) && s != "embedded" {
+		later := ""
+		if s == "kafka" || s == "nats" {
+			later = " is not supported yet"
+		}
+		p.bad(v, "%q%s; allowed: embedded", s, later)
+	}
+}
+
+// url reads the base URL of a service or the URL of a subscription.
+func (p *parser) url(v value, into *string) {
+	var s string
+	if !p.filled(v, &s) {
+		return
+	}
+	u, err := url.Parse(s)
+	switch {
+	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
+		p.bad(v, "must be a URL such as http://127.0.0.1:9000")
+	case u.User != nil:
+		p.bad(v, "must not hold a user or password: they would be shown in clear")
+	case u.Fragment != "":
+		p.bad(v, "must not have a fragment (#)")
+	default:
+		*into = s
+	}
+}
+
+// eventKey reads what orders events: the name of an attribute, or a path into the data.
+func (p *parser) eventKey(v value, into *string) {
+	if !p.filled(v, into) {
+		return
+	}
+	if path, ok := strings.CutPrefix(*into, "data."); ok {
+		for _, seg := range strings.Split(path, ".") {
+			if seg == "" {
+				p.bad(v, "%q has an empty part; write data.customer.id", *into)
+				return
+			}
+		}
+		return
+	}
+	if strings.Trim(*into, "abcdefghijklmnopqrstuvwxyz0123456789") != "" {
+		p.bad(v, `%q is neither "subject", another attribute of the event, nor "data.PATH"`, *into)
+	}
+}

@@ -1,0 +1,288 @@
+package config
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/auth"
+	"github.com/tandem-hybrid/tandem/internal/gateway"
+	"github.com/tandem-hybrid/tandem/server"
+)
+
+func TestEveryKeyIsRead(t *testing.T) {
+	data, err := os.ReadFile("testdata/every.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, warnings, err := Parse("testdata/every.yaml", data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	filter := func(s string) tandem.Filter {
+		f, err := tandem.ParseFilter([]byte(s))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	want := server.Options{
+		Data: filepath.Join("testdata", "var"), PublicAddr: ":8080", APIAddr: "0.0.0.0:8090",
+		Tokens:    []auth.Token{{Name: "ops", SHA256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", Roles: []string{"read", "publish", "operate"}}},
+		FreeBytes: 512 << 20, MaxEventBytes: 65536,
+		Services: []tandem.Service{
+			{Name: "accounts", URL: "http://127.0.0.1:9000"},
+			{Name: "orders", URL: "https://orders.internal/base", Timeout: tandem.Duration(2 * time.Second)},
+		},
+		Topics: []tandem.Topic{
+			{Name: "orders", Partitions: 16, Retention: tandem.Duration(720 * time.Hour), RetentionBytes: 10e9, Key: "data.customer.id", Source: "/shop", Type: "order.placed"},
+			{Name: "audit", Retention: -1},
+			{Name: "plain"},
+		},
+		Routes: []gateway.Route{
+			{Match: "POST /orders", Service: "orders", Authorize: gateway.Authorizers{{Service: "accounts"}},
+				Operation: &gateway.Operation{Spec: tandem.OperationSpec{Topics: []string{"orders"}, Succeed: []string{"order.paid"}, Fail: []string{"order.cancelled"}, Timeout: tandem.Duration(10 * time.Minute)}}},
+			{Match: "GET /orders/{id}/events", Stream: &gateway.Stream{Topics: []string{"orders"}, Filter: filter(`{"subject":"{id}"}`)},
+				Authorize: gateway.Authorizers{{Service: "accounts"}, {Service: "orders", Path: "/may"}}},
+			{Match: "POST /quotes", Topic: "orders", Type: "quote.asked", Key: "data.customer", Subject: "{principal}", MaxBodyBytes: 64 << 10,
+				Respond: &gateway.Respond{Type: "quote.given", Timeout: tandem.Duration(3 * time.Second), Topics: []string{"**"}}},
+			{Match: "GET /operations/{id}", Operation: &gateway.Operation{Public: true}, Authorize: gateway.Authorizers{{Service: "accounts"}}},
+		},
+		Subscriptions: []tandem.Subscription{
+			{Name: "ship", Topics: []string{"orders", "orders.*"}, Service: "orders", Path: "/events", Secret: "env:SHIP_SECRET", Mode: "event",
+				Filter: filter(`{"any":[{"type":"order.placed"},{"prefix":{"type":"order.paid"}},{"not":{"exact":{"priority":"3","gift":"true"}}}]}`),
+				From:   "2026-01-31T08:00:00Z", Replies: "audit", Attempts: 5, Timeout: tandem.Duration(4 * time.Second),
+				Backoff: tandem.Backoff{Base: tandem.Duration(500 * time.Millisecond), Max: tandem.Duration(time.Minute)}, Concurrency: 8},
+			{Name: "copy", Topics: []string{"**"}, URL: "https://example.org/hook", From: "earliest", Secret: "file:testdata/copy.key"},
+		},
+	}
+	if got.Secrets == nil {
+		t.Error("no Secrets")
+	}
+	got.Secrets = nil
+	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b tandem.Filter) bool { return a.String() == b.String() })); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if len(warnings) != 1 || warnings[0].String() != `testdata/every.yaml:24:22: subscriptions.ship.topics[1]: "orders.*" matches no topic of this file` {
+		t.Errorf("warnings: %v", warnings)
+	}
+}
+
+func TestEmptyFileIsDefaults(t *testing.T) {
+	for _, text := range []string{"", "# nothing\n", "---\n", "topics:\nroutes:\nservices:\napi:\n"} {
+		got, warnings, err := Parse("etc/tandem.yaml", []byte(text))
+		if err != nil || len(warnings) > 0 {
+			t.Errorf("%q: %v %v", text, warnings, err)
+		}
+		if got.Data != "etc/tandem-data" || got.PublicAddr != ":8080" || got.APIAddr != "127.0.0.1:8090" || got.AutoCreate {
+			t.Errorf("%q: %+v", text, got)
+		}
+	}
+}
+
+func TestAnchorsShareValues(t *testing.T) {
+	got, _, err := Parse("t.yaml", []byte(`
+topics: {a: &keep {retention: 1h}, b: *keep}
+`))
+	if err != nil || len(got.Topics) != 2 || got.Topics[1].Retention != got.Topics[0].Retention {
+		t.Fatal(got.Topics, err)
+	}
+}
+
+// faults returns the texts of all errors of a file named t.yaml.
+func faults(t *testing.T, text string) []string {
+	t.Helper()
+	o, _, err := Parse("t.yaml", []byte(text))
+	if err == nil {
+		return nil
+	}
+	if o.Secrets != nil || o.Data != "" {
+		t.Errorf("options beside an error: %+v", o)
+	}
+	var e *tandem.Error
+	if !errors.As(err, &e) || e.Code != tandem.CodeInvalid || len(e.Fields) == 0 {
+		t.Fatalf("not an Invalid error with fields: %#v", err)
+	}
+	var fs []string
+	for _, f := range e.Fields {
+		fs = append(fs, f.Pointer+": "+f.Detail)
+	}
+	if e.Hint != "" {
+		fs = append(fs, e.Hint)
+	}
+	return fs
+}
+
+func TestFaults(t *testing.T) {
+	tests := []struct{ name, text, want string }{
+		// Keys.
+		{"unknown key", "topics:\n  a: {retenton: 1h}", `t.yaml:2:7: topics.a: unknown key "retenton"; did you mean "retention"?`},
+		{"swapped letters", "tpoics: {}", `t.yaml:1:1: unknown key "tpoics"; did you mean "topics"?`},
+		{"strange key", "xyzzy: 1", `t.yaml:1:1: unknown key "xyzzy"; allowed: data, public, api, engine, limits, services, topics, routes, subscriptions`},
+		{"other case", "Topics: {}", `t.yaml:1:1: unknown key "Topics"; did you mean "topics"?`},
+		{"key twice", "data: a\ndata: b", `t.yaml:2:1: key "data" is given twice; the first is in line 1`},
+		{"name twice", "topics:\n  a:\n  a:", `t.yaml:3:3: topics: key "a" is given twice; the first is in line 2`},
+		{"merge key", "x: &x {a: 1}\ntopics: {a: {<<: *x}}", `t.yaml:1:1: unknown key "x"; allowed: data, public, api, engine, limits, services, topics, routes, subscriptions|t.yaml:2:14: topics.a: merge keys ("<<") are not supported; repeat the keys, or use an alias for a whole value`},
+		{"key of a list", "topics: {[a]: {}}", `t.yaml:1:10: topics: a key must be text, not a list`},
+		{"long key", strings.Repeat("k", 300) + ": 1", `t.yaml:1:1: a key is longer than 256 bytes`},
+		// YAML.
+		{"not YAML", "topics:\n\t- a", `t.yaml:2:1: not YAML: found character that cannot start any token`},
+		{"unclosed", "topics: {a: ", `t.yaml:1:1: not YAML: did not find expected node content`},
+		{"unknown alias", "topics: {a: *b}", `t.yaml:1:1: not YAML: unknown anchor 'b' referenced`},
+		{"two documents", "data: a\n---\ndata: b", `t.yaml:2:1: a second document begins here; a configuration is one document`},
+		{"a list", "- a", `t.yaml:1:1: must be a mapping with the keys data, public, api, engine, limits, services, topics, routes, subscriptions, not a list`},
+		{"text", "hello", `t.yaml:1:1: must be a mapping with the keys data, public, api, engine, limits, services, topics, routes, subscriptions, not "hello"`},
+		// Types.
+		{"number for text", "data: 12", `t.yaml:1:7: data: must be text, not the number 12; put it in quotes: "12"`},
+		{"nothing for text", "data:", `t.yaml:1:6: data: has no value`},
+		{"empty text", `data: ""`, `t.yaml:1:7: data: is empty; leave the key out instead`},
+		{"list for mapping", "topics: [a]", `t.yaml:1:9: topics: must be a mapping of topics by name, not a list`},
+		{"mapping for list", "routes: {a: b}", `t.yaml:1:9: routes: must be a list of routes, not a mapping`},
+		{"text for number", "topics: {a: {partitions: many}}", `t.yaml:1:26: topics.a.partitions: must be a whole number from 1 to 1024, not "many"`},
+		{"too many", "topics: {a: {partitions: 5000}}", `t.yaml:1:26: topics.a.partitions: 5000 is outside 1 to 1024`},
+		{"fraction", "topics: {a: {partitions: 1.5}}", `t.yaml:1:26: topics.a.partitions: must be a whole number from 1 to 1024, not the number 1.5`},
+		{"days", "topics: {a: {retention: 7d}}", `t.yaml:1:25: topics.a.retention: "7d" is not a duration such as 500ms, 30s or 168h; days are not a unit, write 168h`},
+		{"bare seconds", "topics: {a: {retention: 30}}", `t.yaml:1:25: topics.a.retention: "30" is not a duration such as 500ms, 30s or 168h`},
+		{"no time", "services: {a: {url: \"http://b\", timeout: 0s}}", `t.yaml:1:42: services.a.timeout: must be above zero, not 0s`},
+		{"size", "limits: {freeBytes: 3 apples}", `t.yaml:1:21: limits.freeBytes: must be a size such as 1048576, 512MiB or 10GB, not "3 apples"`},
+		{"size overflow", "limits: {freeBytes: 99999999TiB}", `t.yaml:1:21: limits.freeBytes: must be a size such as 1048576, 512MiB or 10GB, not "99999999TiB"`},
+		{"tiny events", "limits: {maxEventBytes: 10}", `t.yaml:1:25: limits.maxEventBytes: 10 is outside 1KiB to 64MiB`},
+		// Names and addresses.
+		{"topic name", "topics: {Orders: }", `t.yaml:1:10: topics: "Orders" is not a topic name: small letters, digits, '-' and '_' in parts separated by '.', at most 200 bytes`},
+		{"our topic", "topics: {_x: }", `t.yaml:1:10: topics: "_x" is not a topic of yours: names with a leading '_' belong to Tandem`},
+		{"service name", "services: {a b: {url: \"http://b\"}}", `t.yaml:1:12: services: "a b" is not a name: small letters, digits, '-', '_' and '.', beginning with a letter or digit, at most 200`},
+		{"no port", `public: {listen: "localhost"}`, `t.yaml:1:18: public.listen: "localhost" is not an address such as ":8080" or "127.0.0.1:8080"`},
+		{"large port", `public: {listen: ":99999"}`, `t.yaml:1:18: public.listen: ":99999" has no port from 0 to 65535`},
+		{"no scheme", "services: {a: {url: localhost:9000}}", `t.yaml:1:21: services.a.url: must be a URL such as http://127.0.0.1:9000`},
+		{"password", `services: {a: {url: "http://me:hunter2@b"}}`, `t.yaml:1:21: services.a.url: must not hold a user or password: they would be shown in clear`},
+		{"no url", "services: {a: {timeout: 1s}}", `t.yaml:1:15: services.a: "url" is missing`},
+		// Not supported yet.
+		{"kafka", "engine: {kafka: {brokers: [a]}}", `t.yaml:1:10: engine.kafka: not supported yet; the engine is "embedded"`},
+		{"nats", "engine: nats", `t.yaml:1:9: engine: "nats" is not supported yet; allowed: embedded`},
+		{"other engine", "engine: sqlite", `t.yaml:1:9: engine: "sqlite"; allowed: embedded`},
+		{"schema", "topics: {a: {schema: a.json}}", `t.yaml:1:14: topics.a.schema: not supported yet; events are not checked against a schema`},
+		{"request mode", "topics: {a: }\nservices: {b: {url: \"http://b\"}}\nsubscriptions: {s: {topics: [a], service: b, mode: request}}", `t.yaml:3:52: subscriptions.s.mode: "request" is not supported yet; the mode is "event"`},
+		{"client", "routes: [{match: GET /t.js, client: true}]", `t.yaml:1:29: routes[0].client: not supported yet`},
+		// API.
+		{"beyond loopback", `api: {listen: ":8090"}`, `t.yaml:1:15: api.listen: the API does not listen on :8090 without tokens: everybody who can reach it could do everything (listen on 127.0.0.1, or configure api.tokens)`},
+		{"token in clear", "api: {tokens: [{name: a, sha256: hunter2, roles: [read]}]}", `t.yaml:1:34: api.tokens[0].sha256: must be the SHA-256 of the token, 64 hexadecimal digits`},
+		{"role", "api: {tokens: [{name: a, sha256: " + strings.Repeat("ab", 32) + ", roles: [reed]}]}", `t.yaml:1:108: api.tokens[0].roles[0]: "reed" is not read, publish or operate`},
+		{"bare token", "api: {tokens: [{}]}", `t.yaml:1:16: api.tokens[0].name: must be 1 to 200 printable ASCII characters without spaces|t.yaml:1:16: api.tokens[0].sha256: must be the SHA-256 of the token, 64 hexadecimal digits|t.yaml:1:16: api.tokens[0].roles: must name at least one of read, publish and operate`},
+		{"token twice", "api:\n  tokens:\n    - &t {name: a, sha256: " + strings.Repeat("ab", 32) + ", roles: [read]}\n    - *t", `t.yaml:3:17: api.tokens[1].name: a is there twice|t.yaml:3:28: api.tokens[1].sha256: is that of another token`},
+		// Routes.
+		{"no match", "services: {a: {url: \"http://b\"}}\nroutes: [{service: a}]", `t.yaml:2:10: routes[0]: "match" is missing`},
+		{"unknown service", "services: {orders: {url: \"http://b\"}}\nroutes: [{match: GET /a, service: order}]", `t.yaml:2:35: routes[0].service: no service "order"; did you mean "orders"?`},
+		{"unknown authorizer", "topics: {a: }\nroutes: [{match: POST /a, topic: a, type: x, authorize: accounts}]", `t.yaml:2:57: routes[0].authorize: no service "accounts"; the file declares no services`},
+		{"operation false", "routes: [{match: GET /a, operation: false}]", `t.yaml:1:37: routes[0].operation: must be true or a mapping; leave it out instead of false`},
+		// Subscriptions.
+		{"no target", "topics: {a: }\nsubscriptions: {s: {topics: [a]}}", `t.yaml:2:20: subscriptions.s: names neither "service" nor "url" to deliver to`},
+		{"two targets", "topics: {a: }\nservices: {b: {url: \"http://b\"}}\nsubscriptions: {s: {topics: [a], service: b, url: \"http://c\"}}", `t.yaml:3:51: subscriptions.s.url: stands beside service; name one of them`},
+		{"no topics", "subscriptions: {s: {url: \"http://c\"}}", `t.yaml:1:20: subscriptions.s: "topics" is missing`},
+		{"topic not a list", "subscriptions: {s: {url: \"http://c\", topics: a}}", `t.yaml:1:46: subscriptions.s.topics: must be a list of topics, not "a"; write [a]`},
+		{"pattern", "subscriptions: {s: {url: \"http://c\", topics: [\"a*\"]}}", `t.yaml:1:47: subscriptions.s.topics[0]: "a*" is neither a topic name nor a pattern: "*" stands for one part between dots, a last "**" for the rest`},
+		{"filter value", "topics: {a: }\nsubscriptions:\n  s:\n    topics: [a]\n    url: http://c\n    filter:\n      all:\n        - {type: x}\n        - {prefix: {type: [1]}}", `t.yaml:9:27: subscriptions.s.filter.all[1].prefix.type: must be a string, an integer or a boolean`},
+		{"filter attribute", "topics: {a: }\nsubscriptions: {s: {topics: [a], url: \"http://c\", filter: {Type: x}}}", `t.yaml:2:66: subscriptions.s.filter.Type: is neither a dialect (exact, prefix, suffix, all, any, not) nor an attribute of a-z and 0-9`},
+		{"inline secret", "topics: {a: }\nsubscriptions: {s: {topics: [a], url: \"http://c\", secret: whsec_aGVsbG8=}}", `t.yaml:2:59: subscriptions.s.secret: must be a reference, env:NAME or file:PATH, not the secret itself`},
+		{"from", "topics: {a: }\nsubscriptions: {s: {topics: [a], url: \"http://c\", from: yesterday}}", `t.yaml:2:57: subscriptions.s.from: "yesterday" is not "earliest", "latest" or a time such as 2026-01-31T08:00:00Z`},
+		{"backoff", "topics: {a: }\nsubscriptions: {s: {topics: [a], url: \"http://c\", backoff: {base: 1m, max: 1s}}}", `t.yaml:2:60: subscriptions.s.backoff: base 1m0s is above max 1s`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got := strings.Join(faults(t, tt.text), "|"); got != tt.want {
+				t.Errorf("\n got %s\nwant %s", got, tt.want)
+			}
+		})
+	}
+}
+
+func TestAllFaultsAreReported(t *testing.T) {
+	got := faults(t, "data: 1\nengine: x\ntopics: {A: , b: {partitions: 0}}\nroutes: [{mtach: x}]\n")
+	if len(got) != 6 {
+		t.Errorf("%d faults: %s", len(got), strings.Join(got, "\n"))
+	}
+	many := faults(t, "topics: {"+strings.Repeat("A: , ", 1)+strings.Join(numbered(30), ", ")+"}")
+	if len(many) != maxProblems+1 || many[maxProblems] != "and 11 more" {
+		t.Errorf("%d faults: %s", len(many), strings.Join(many, "\n"))
+	}
+}
+
+func numbered(n int) (names []string) {
+	for i := range n {
+		names = append(names, "B"+strings.Repeat("x", i)+": ")
+	}
+	return names
+}
+
+func TestAliasBomb(t *testing.T) {
+	bomb := "x0: &x0 [a, a, a, a, a, a, a, a, a, a]\n"
+	for i := '1'; i <= '9'; i++ {
+		bomb += strings.NewReplacer("N", string(i), "P", string(i-1)).Replace("xN: &xN [*xP, *xP, *xP, *xP, *xP, *xP, *xP, *xP, *xP, *xP]\n")
+	}
+	got := faults(t, bomb+"subscriptions: {s: {topics: [a], url: \"http://c\", filter: {any: *x9}}}\n")
+	if !strings.Contains(strings.Join(got, "\n"), "too many values or too deep") {
+		t.Error(strings.Join(got, "\n"))
+	}
+	got = faults(t, "subscriptions: {s: {topics: [a], url: \"http://c\", filter: &f {any: [*f]}}}\n")
+	if !strings.Contains(strings.Join(got, "\n"), "too many values or too deep") {
+		t.Error(strings.Join(got, "\n"))
+	}
+}
+
+func TestLargeFile(t *testing.T) {
+	if got := faults(t, "#"+strings.Repeat("x", maxFileBytes)); len(got) != 1 || got[0] != "t.yaml:1:1: the file is larger than 1 MiB" {
+		t.Error(got)
+	}
+}
+
+func TestSecretsAreNotShown(t *testing.T) {
+	const secret = "hunter2hunter2"
+	for _, text := range []string{
+		"subscriptions: {s: {topics: [a], url: \"http://c\", secret: " + secret + "}}",
+		"subscriptions: {s: {topics: [a], url: \"http://c\", secret: [" + secret + "]}}",
+		"api: {tokens: [{name: a, sha256: " + secret + "}]}",
+		"services: {a: {url: \"http://x:" + secret + "@b\"}}",
+	} {
+		if got := strings.Join(faults(t, text), "\n"); got == "" || strings.Contains(got, secret) {
+			t.Errorf("%q", got)
+		}
+	}
+}
+
+func TestSizes(t *testing.T) {
+	for text, want := range map[string]int64{"0": 0, "-1": -1, "1048576": 1 << 20, "512MiB": 512 << 20, "10 GB": 10e9, "1kB": 1000, "7B": 7, "2TiB": 2 << 40} {
+		if got, ok := parseSize(text); !ok || got != want {
+			t.Errorf("%q: %d %v", text, got, ok)
+		}
+	}
+	for _, text := range []string{"", "MiB", "+1", "1.5GB", "1XB", "9223372036854775807KiB", "1 MiB B"} {
+		if got, ok := parseSize(text); ok {
+			t.Errorf("%q: %d", text, got)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	every, err := os.ReadFile("testdata/every.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(every)
+	f.Add([]byte("a: &a [*a]\nb: {<<: *a}\n---\n- x"))
+	f.Add([]byte("routes: [{operation: {topics: [a], succeed: [b]}, authorize: [{service: x}]}]"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		o, _, err := Parse("f.yaml", data)
+		var e *tandem.Error
+		if err != nil && (!errors.As(err, &e) || len(e.Fields) == 0 || len(e.Fields) > maxProblems) {
+			t.Fatalf("%#v", err)
+		}
+		if err == nil && o.Secrets == nil {
+			t.Fatal("no options and no error")
+		}
+	})
+}

@@ -1,0 +1,362 @@
+package config
+
+import (
+	"errors"
+	"strconv"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tandem-hybrid/tandem"
+)
+
+const (
+	// maxFileBytes bounds a file.
+	maxFileBytes = 1 << 20
+	// maxValues bounds how many values are read from a file, each as often as aliases repeat it.
+	maxValues = 100_000
+	// maxDepth bounds nesting; no key needs more than a filter within filters does.
+	maxDepth = 40
+	// maxKeyBytes bounds a key: keys are repeated in the paths of all that is below them.
+	maxKeyBytes = 256
+)
+
+// parser reads the nodes of one file into Options.
+type parser struct {
+	problems
+	values int                   // read so far
+	places map[string]*yaml.Node // by JSON pointer: where later checks point to
+	faulty map[string]bool       // by JSON pointer: values reported already
+	// known, when set, is told the keys that are allowed in each mapping read.
+	known func(pointer string, keys []string)
+}
+
+// value is a node of the file and its JSON pointer.
+type value struct {
+	node    *yaml.Node
+	pointer string
+}
+
+// at returns the value at a pointer, with all aliases resolved. It reports false, and once an error, when the file
+// holds too many values.
+func (p *parser) at(n *yaml.Node, pointer string) (value, bool) {
+	if n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	p.values++
+	if p.values > maxValues || strings.Count(pointer, "/") > maxDepth {
+		if p.values < 2*maxValues {
+			p.values = 2 * maxValues
+			p.fail(n, "", "too many values or too deep: aliases may expand to %d values, %d levels deep", maxValues, maxDepth)
+		}
+		return value{}, false
+	}
+	p.places[pointer] = n
+	return value{n, pointer}, true
+}
+
+// bad reports an error of a value.
+func (p *parser) bad(v value, format string, args ...any) {
+	p.faulty[v.pointer] = true
+	p.fail(v.node, v.pointer, format, args...)
+}
+
+// failPointer reports an error at a pointer of the file, or at the nearest value that holds it. It is for checks after
+// reading, which know nothing new of a value that was bad already.
+func (p *parser) failPointer(pointer, format string, args ...any) {
+	if !p.faulty[pointer] {
+		p.fail(p.nearest(pointer), pointer, format, args...)
+	}
+}
+
+// failFields reports an error of another package, whose fields are pointers below one of the file.
+func (p *parser) failFields(pointer string, err error) {
+	var e *tandem.Error
+	switch {
+	case err == nil:
+	case errors.As(err, &e) && len(e.Fields) > 0:
+		for _, f := range e.Fields {
+			p.failPointer(pointer+f.Pointer, "%s", f.Detail)
+		}
+	default:
+		p.failPointer(pointer, "%v", err)
+	}
+}
+
+func (p *parser) nearest(pointer string) *yaml.Node {
+	for {
+		if n, ok := p.places[pointer]; ok {
+			return n
+		}
+		i := strings.LastIndexByte(pointer, '/')
+		if i < 0 {
+			return &yaml.Node{Line: 1, Column: 1}
+		}
+		pointer = pointer[:i]
+	}
+}
+
+// entry is a key of a mapping and its value.
+type entry struct {
+	key *yaml.Node
+	value
+}
+
+// entries returns the entries of a mapping and reports keys given twice. A missing value (a key with nothing behind
+// it) is an empty mapping.
+func (p *parser) entries(v value, what string) []entry {
+	if isNull(v.node) {
+		return nil
+	}
+	if v.node.Kind != yaml.MappingNode {
+		p.bad(v, "must be %s, not %s", what, kind(v.node))
+		return nil
+	}
+	seen := make(map[string]*yaml.Node, len(v.node.Content)/2)
+	var es []entry
+	for i := 0; i+1 < len(v.node.Content); i += 2 {
+		k := v.node.Content[i]
+		if k.Kind == yaml.AliasNode {
+			k = k.Alias
+		}
+		switch {
+		case k.Kind != yaml.ScalarNode:
+			p.fail(k, v.pointer, "a key must be text, not %s", kind(k))
+			continue
+		case len(k.Value) > maxKeyBytes:
+			p.fail(k, v.pointer, "a key is longer than %d bytes", maxKeyBytes)
+			continue
+		case k.ShortTag() == "!!merge":
+			p.fail(k, v.pointer, `merge keys ("<<") are not supported; repeat the keys, or use an alias for a whole value`)
+			continue
+		}
+		if first := seen[k.Value]; first != nil {
+			p.fail(k, v.pointer, "key %q is given twice; the first is in line %d", k.Value, first.Line)
+			continue
+		}
+		seen[k.Value] = k
+		pointer := join(v.pointer, k.Value)
+		if ev, ok := p.at(v.node.Content[i+1], pointer); ok {
+			es = append(es, entry{k, ev})
+		}
+	}
+	return es
+}
+
+// items returns the items of a list. A missing value is an empty list.
+func (p *parser) items(v value, what string) []value {
+	if isNull(v.node) {
+		return nil
+	}
+	if v.node.Kind != yaml.SequenceNode {
+		p.bad(v, "must be a list of %s, not %s", what, kind(v.node))
+		return nil
+	}
+	var vs []value
+	for i, n := range v.node.Content {
+		if iv, ok := p.at(n, join(v.pointer, strconv.Itoa(i))); ok {
+			vs = append(vs, iv)
+		}
+	}
+	return vs
+}
+
+// field is one key of a mapping that is read into a T.
+type field[T any] struct {
+	name string
+	read func(p *parser, v value, into *T)
+	// later, when set, refuses the key with this text: the version to come will read it.
+	later string
+}
+
+// object reads a mapping with fixed keys.
+func object[T any](p *parser, v value, fields []field[T], into *T) {
+	names := make([]string, len(fields))
+	for i, f := range fields {
+		names[i] = f.name
+	}
+	if p.known != nil {
+		p.known(v.pointer, names)
+	}
+entries:
+	for _, e := range p.entries(v, "a mapping with the keys "+strings.Join(names, ", ")) {
+		for _, f := range fields {
+			switch {
+			case f.name != e.key.Value:
+				continue
+			case f.later != "":
+				p.fail(e.key, e.pointer, "%s", f.later)
+			default:
+				f.read(p, e.value, into)
+			}
+			continue entries
+		}
+		p.fail(e.key, v.pointer, "unknown key %q; %s", e.key.Value, didYouMean(e.key.Value, names))
+	}
+}
+
+// text reads a scalar that YAML takes for text. Numbers and booleans are refused rather than converted, since
+// "type: 1.10" would lose its zero.
+func (p *parser) text(v value, into *string) bool {
+	switch {
+	case isNull(v.node):
+		p.bad(v, "has no value")
+	case v.node.Kind != yaml.ScalarNode:
+		p.bad(v, "must be text, not %s", kind(v.node))
+	case v.node.ShortTag() != "!!str":
+		p.bad(v, "must be text, not %s; put it in quotes: %q", kind(v.node), v.node.Value)
+	default:
+		*into = v.node.Value
+		return true
+	}
+	return false
+}
+
+// word reads one of a few words.
+func (p *parser) word(v value, into *string, allowed ...string) bool {
+	var s string
+	if !p.text(v, &s) {
+		return false
+	}
+	for _, a := range allowed {
+		if s == a {
+			*into = s
+			return true
+		}
+	}
+	p.bad(v, "%q is not allowed; %s", s, didYouMean(s, allowed))
+	return false
+}
+
+func (p *parser) integer(v value, into *int, low, high int) bool {
+	n, err := strconv.Atoi(v.node.Value)
+	if v.node.Kind != yaml.ScalarNode || v.node.ShortTag() != "!!int" || err != nil {
+		p.bad(v, "must be a whole number from %d to %d, not %s", low, high, kind(v.node))
+		return false
+	}
+	if n < low || n > high {
+		p.bad(v, "%d is outside %d to %d", n, low, high)
+		return false
+	}
+	*into = n
+	return true
+}
+
+func (p *parser) boolean(v value, into *bool) bool {
+	if v.node.Kind != yaml.ScalarNode || v.node.ShortTag() != "!!bool" || v.node.Decode(into) != nil {
+		p.bad(v, "must be true or false, not %s", kind(v.node))
+		return false
+	}
+	return true
+}
+
+// duration reads Go's text form of a duration above zero.
+func (p *parser) duration(v value, into *tandem.Duration) bool {
+	if v.node.Kind != yaml.ScalarNode || isNull(v.node) {
+		p.bad(v, "must be a duration such as 500ms, 30s or 168h, not %s", kind(v.node))
+		return false
+	}
+	var d tandem.Duration
+	if err := d.UnmarshalText([]byte(v.node.Value)); err != nil {
+		hint := ""
+		if n, ok := strings.CutSuffix(v.node.Value, "d"); ok {
+			if days, err := strconv.Atoi(n); err == nil && days > 0 && days < 100_000 {
+				hint = "; days are not a unit, write " + strconv.Itoa(24*days) + "h"
+			}
+		}
+		p.bad(v, "%v%s", err, hint)
+		return false
+	}
+	if d <= 0 {
+		p.bad(v, "must be above zero, not %s", v.node.Value)
+		return false
+	}
+	*into = d
+	return true
+}
+
+// size reads a number of bytes, plain or with a unit: 1048576, 512MiB, 10GB.
+func (p *parser) size(v value, into *int64) bool {
+	n, ok := int64(0), false
+	if v.node.Kind == yaml.ScalarNode {
+		n, ok = parseSize(v.node.Value)
+	}
+	if !ok {
+		p.bad(v, "must be a size such as 1048576, 512MiB or 10GB, not %s", kind(v.node))
+		return false
+	}
+	*into = n
+	return true
+}
+
+var sizeUnits = []struct {
+	suffix string
+	bytes  int64
+}{
+	{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"TiB", 1 << 40},
+	{"kB", 1e3}, {"KB", 1e3}, {"MB", 1e6}, {"GB", 1e9}, {"TB", 1e12}, {"B", 1},
+}
+
+func parseSize(s string) (int64, bool) {
+	unit := int64(1)
+	for _, u := range sizeUnits {
+		if number, ok := strings.CutSuffix(s, u.suffix); ok {
+			s, unit = strings.TrimRight(number, " "), u.bytes
+			break
+		}
+	}
+	n, err := strconv.ParseInt(s, 10, 64)
+	if err != nil || s[0] == '+' || n*unit/unit != n {
+		return 0, false
+	}
+	return n * unit, true
+}
+
+// texts reads a list of at least one text. Valid returns what is wrong with one.
+func (p *parser) texts(v value, what string, into *[]string, valid func(string) string) {
+	if v.node.Kind == yaml.ScalarNode && !isNull(v.node) {
+		p.bad(v, "must be a list of %s, not %s; write [%s]", what, kind(v.node), v.node.Value)
+		return
+	}
+	items := p.items(v, what)
+	if len(items) == 0 && v.node.Kind == yaml.SequenceNode {
+		p.bad(v, "is empty; name at least one of the %s", what)
+	}
+	for _, item := range items {
+		var s string
+		if !p.filled(item, &s) {
+			continue
+		}
+		if why := valid(s); why != "" {
+			p.bad(item, "%q %s", s, why)
+		}
+		*into = append(*into, s)
+	}
+}
+
+func isNull(n *yaml.Node) bool { return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null" }
+
+// kind says what a node is, for messages. It does not show long values.
+func kind(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "a mapping"
+	case yaml.SequenceNode:
+		return "a list"
+	}
+	shown := n.Value
+	if len(shown) > 40 {
+		shown = shown[:40] + "…"
+	}
+	switch n.ShortTag() {
+	case "!!null":
+		return "nothing"
+	case "!!str":
+		return strconv.Quote(shown)
+	case "!!bool":
+		return "the boolean " + shown
+	case "!!int", "!!float":
+		return "the number " + shown
+	}
+	return shown
+}
