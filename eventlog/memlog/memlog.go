@@ -21,19 +21,20 @@ type Engine struct {
 	info driver.Info
 	now  func() time.Time
 
-	mu     sync.Mutex
-	open   bool
-	fault  error         // what Append and Health answer, if set
-	gate   chan struct{} // closed when syncing is not stalled
-	last   uint64        // last number given, with TotalOrder
-	nextID driver.ID
-	byName map[string]*topic
-	byID   map[driver.ID]*topic
-	seen   map[string]bool // names that had a topic once
-	state  map[string][]byte
-	epochs map[string]uint64
-	ids    map[[16]byte]place
-	notify func([]driver.End)
+	mu      sync.Mutex
+	open    bool
+	fault   error         // what Append and Health answer, if set
+	gate    chan struct{} // closed when syncing is not stalled
+	reached chan struct{} // closed by the first that waits for gate, then nil
+	last    uint64        // last number given, with TotalOrder
+	nextID  driver.ID
+	byName  map[string]*topic
+	byID    map[driver.ID]*topic
+	seen    map[string]bool // names that had a topic once
+	state   map[string][]byte
+	epochs  map[string]uint64
+	ids     map[[16]byte]place
+	notify  func([]driver.End)
 }
 
 type topic struct {
@@ -121,12 +122,14 @@ func (e *Engine) Close() error {
 }
 
 // Stall makes every Append wait, as a disk does that does not answer, until resume is called or the engine is closed.
-func (e *Engine) Stall() (resume func()) {
+// reached is closed when one waits.
+func (e *Engine) Stall() (reached <-chan struct{}, resume func()) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.unstall()
 	e.gate = make(chan struct{})
-	return func() {
+	e.reached = make(chan struct{})
+	return e.reached, func() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		e.unstall()
@@ -167,6 +170,10 @@ func (e *Engine) wait(ctx context.Context) error {
 		case <-gate:
 			return nil
 		default:
+		}
+		if e.reached != nil {
+			close(e.reached)
+			e.reached = nil
 		}
 		e.mu.Unlock()
 		select {
