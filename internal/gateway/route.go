@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/httpx"
 )
 
 // Route binds a method and a path of the public listener to exactly one of Service, Topic, Operation (as public face),
@@ -86,7 +87,7 @@ func (o *Operation) UnmarshalJSON(b []byte) error {
 		return fmt.Errorf("operation is true or {topics, succeed, fail, timeout}")
 	}
 	*o = Operation{}
-	return strict(b, &o.Spec)
+	return httpx.Strict(b, &o.Spec)
 }
 
 // MarshalJSON writes the form that UnmarshalJSON reads.
@@ -124,7 +125,7 @@ func (a *Authorizers) UnmarshalJSON(b []byte) error {
 			}
 			continue
 		}
-		if err := strict(raw, &(*a)[i]); err != nil {
+		if err := httpx.Strict(raw, &(*a)[i]); err != nil {
 			return fmt.Errorf("authorize is the name of a service, {service, path}, or a list of those: %w", err)
 		}
 	}

@@ -1,0 +1,207 @@
+package gateway
+
+import (
+	"net/http"
+	"strconv"
+	"strings"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/eventlog"
+)
+
+// Check returns everything that is wrong with routes and services, each with a pointer such as /routes/3/match. Code:
+// Invalid, or Unsupported when all that is wrong is not supported yet.
+func Check(routes []Route, services []tandem.Service) error {
+	c := checker{services: map[string]bool{}}
+	for i, s := range services {
+		at := "/services/" + s.Name
+		if s.Name == "" || c.services[s.Name] {
+			c.fault("/services/"+strconv.Itoa(i), "the name %q is empty or there twice", s.Name)
+		}
+		c.services[s.Name] = true
+		if _, err := parseServiceURL(s.URL); err != nil {
+			c.wrong(at+"/url", err)
+		}
+		if s.Timeout < 0 {
+			c.fault(at+"/timeout", "is negative")
+		}
+	}
+	for i := range routes {
+		r := &routes[i]
+		if r.Operation != nil && r.Operation.Public {
+			if p, err := parsePattern(r.Match); err == nil && p.allows(http.MethodGet) {
+				c.faces++
+			}
+		}
+	}
+	patterns := make([]*pattern, 0, len(routes))
+	for i := range routes {
+		c.at = "/routes/" + strconv.Itoa(i)
+		p, err := parsePattern(routes[i].Match)
+		if err != nil {
+			c.wrong(c.at+"/match", err)
+			continue
+		}
+		for _, q := range patterns {
+			if p.conflict(q) {
+				c.fault(c.at+"/match", "%q and %q match the same requests, and neither is the more specific one", p.text, q.text)
+			}
+		}
+		patterns = append(patterns, &p)
+		c.route(&routes[i], &p)
+	}
+	if len(c.fields) == 0 {
+		return nil
+	}
+	code := tandem.CodeInvalid
+	if c.later == len(c.fields) {
+		code = tandem.CodeUnsupported
+	}
+	return &tandem.Error{Code: code, Op: "check routes", Err: errRoutes, Fields: c.fields}
+}
+
+var errRoutes = tandem.Errorf(tandem.CodeInvalid, "the routes are not declared right")
+
+type checker struct {
+	services map[string]bool
+	faces    int // routes with operation: true that take GET
+	at       string
+	fields   []tandem.FieldError
+	later    int // of them, what is not supported yet
+}
+
+func (c *checker) fault(pointer, format string, args ...any) {
+	var e tandem.Error
+	c.fields = append(c.fields, e.WithField(pointer, format, args...).Fields...)
+}
+
+func (c *checker) notYet(key string) {
+	c.later++
+	c.fault(c.at+key, "is not supported yet")
+}
+
+// wrong takes over an error, with the fields it has.
+func (c *checker) wrong(pointer string, err error) {
+	e, ok := err.(*tandem.Error)
+	if !ok || len(e.Fields) == 0 {
+		c.fault(pointer, "%s", err)
+		return
+	}
+	for _, f := range e.Fields {
+		c.fault(pointer+f.Pointer, "%s", f.Detail)
+	}
+}
+
+func (c *checker) route(r *Route, p *pattern) {
+	face := r.Operation != nil && r.Operation.Public
+	kinds := 0
+	for _, is := range []bool{r.Service != "", r.Topic != "", r.Stream != nil, face, r.Client} {
+		if is {
+			kinds++
+		}
+	}
+	if kinds != 1 {
+		c.fault(c.at, "%s: a route has exactly one of service, topic, stream, operation: true and client", r.Match)
+	}
+	for i, a := range r.Authorize {
+		at := c.at + "/authorize/" + strconv.Itoa(i)
+		if !c.services[a.Service] {
+			c.fault(at, "there is no service %q", a.Service)
+		}
+		if a.Path != "" && (a.Path[0] != '/' || strings.ContainsAny(a.Path, "?#")) {
+			c.fault(at, "%q is not a path that begins with /", a.Path)
+		}
+	}
+	if r.Client {
+		c.notYet("/client")
+	}
+	if r.Service != "" && !c.services[r.Service] {
+		c.fault(c.at+"/service", "there is no service %q", r.Service)
+	}
+	if r.MaxBodyBytes < 0 {
+		c.fault(c.at+"/maxBodyBytes", "is negative")
+	}
+	if r.Topic != "" {
+		c.topic(r, p)
+	} else if r.Type != "" || r.Key != "" || r.Subject != "" || r.Respond != nil {
+		c.fault(c.at, "%s: type, key, subject and respond are for topic routes", r.Match)
+	}
+	if r.Stream != nil {
+		c.stream(r.Stream, p)
+	}
+	switch {
+	case face:
+		if len(p.names) != 1 || p.segs[len(p.segs)-1].kind == tail {
+			c.fault(c.at+"/match", "the public face of operations has one placeholder, as in GET /operations/{id}")
+		}
+		if c.faces > 1 && p.allows(http.MethodGet) {
+			c.fault(c.at+"/operation", "operations have one public face: another route has operation: true and takes GET, too")
+		}
+	case r.Operation != nil:
+		if r.Service == "" && r.Topic == "" {
+			c.fault(c.at+"/operation", "is for service and topic routes")
+		}
+		if err := r.Operation.Spec.Check(); err != nil {
+			c.wrong(c.at+"/operation", err)
+		}
+		if c.faces == 0 {
+			c.fault(c.at+"/operation", "clients could not look at it: add a route such as {match: \"/operations/{id}\", operation: true}")
+		}
+	}
+}
+
+func (c *checker) topic(r *Route, p *pattern) {
+	if !tandem.ValidTopicName(r.Topic) {
+		c.fault(c.at+"/topic", "%q is not the name of a topic", r.Topic)
+	}
+	if r.Type == "" {
+		c.fault(c.at+"/type", "is required: it is the type of the events")
+	}
+	for _, m := range p.methods {
+		if safe(m) {
+			c.fault(c.at+"/match", "%s is a safe method, which stores nothing: use POST", m)
+		}
+	}
+	if p.methods == nil {
+		c.fault(c.at+"/match", "a topic route names its method, as in POST %s", p.text)
+	}
+	for key, rule := range map[string]string{"/key": r.Key, "/subject": r.Subject} {
+		if _, err := parseValue(rule, p); err != nil {
+			c.wrong(c.at+key, err)
+		}
+	}
+	if r.Respond == nil {
+		return
+	}
+	if r.Respond.Type == "" {
+		c.fault(c.at+"/respond/type", "is required: it is the type of the reply")
+	}
+	if r.Respond.Timeout < 0 {
+		c.fault(c.at+"/respond/timeout", "is negative")
+	}
+	if len(r.Respond.Topics) > 0 {
+		if _, err := eventlog.Select(r.Respond.Topics...); err != nil {
+			c.wrong(c.at+"/respond/topics", err)
+		}
+	}
+	if r.Operation != nil {
+		c.fault(c.at+"/respond", "a route has respond or operation, not both")
+	}
+}
+
+func (c *checker) stream(s *Stream, p *pattern) {
+	if _, err := eventlog.Select(s.Topics...); err != nil {
+		c.wrong(c.at+"/stream/topics", err)
+	}
+	if _, err := s.Filter.Expand(func(name string) (string, bool) { return "x", indexOf(p.names, name) >= 0 }); err != nil {
+		c.wrong(c.at+"/stream/filter", err)
+	}
+	if s.Publish != nil {
+		c.notYet("/stream/publish")
+	}
+	for _, m := range p.methods {
+		if m != http.MethodGet {
+			c.fault(c.at+"/match", "a stream takes GET, not %s", m)
+		}
+	}
+}

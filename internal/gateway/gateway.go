@@ -1,0 +1,167 @@
+package gateway
+
+import (
+	"context"
+	"log"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/eventlog"
+	"github.com/tandem-hybrid/tandem/eventlog/driver"
+	"github.com/tandem-hybrid/tandem/internal/httpx"
+)
+
+// Operations are what package operation gives.
+type Operations interface {
+	// Begin makes an operation; state is committed by the caller, or by Confirm.
+	Begin(ctx context.Context, spec tandem.OperationSpec, flow string) (op tandem.Operation, state driver.StateOp, err error)
+	// Confirm stores what Begin made, unless it has ended already.
+	Confirm(ctx context.Context, id string) error
+	// Abandon forgets an operation whose id was told to nobody; stored says that its state may have been committed.
+	Abandon(id string, stored bool)
+	// Serve answers a request for an operation.
+	Serve(w http.ResponseWriter, r *http.Request, id string)
+}
+
+// Streams are what package stream gives.
+type Streams interface {
+	// Serve hands out the events of a selection that pass a filter.
+	Serve(w http.ResponseWriter, r *http.Request, sel eventlog.Selection, filter tandem.Filter)
+}
+
+// Options configure a Gateway.
+type Options struct {
+	Operations Operations // required for routes with operation
+	Streams    Streams    // required for routes with stream
+
+	MaxEventBytes int          // default of Route.MaxBodyBytes on topic routes; zero means tandem.DefaultMaxEventBytes
+	Logger        *slog.Logger // nil means slog.Default
+
+	// Observe is called after every request with the Match of its route, "" for none, the status (zero when the client
+	// left before there was one) and the time it took. It must not block. Nil means nobody asks.
+	Observe func(route string, status int, took time.Duration)
+}
+
+// Gateway is the handler of the public listener. Its methods are safe for concurrent use.
+type Gateway struct {
+	log      *eventlog.Log
+	opts     Options
+	table    atomic.Pointer[table]
+	replies  replies
+	buffers  buffers
+	proxyLog *log.Logger
+}
+
+// New returns a gateway without routes: all is 404 until Apply.
+func New(log *eventlog.Log, opts Options) *Gateway {
+	if opts.MaxEventBytes == 0 {
+		opts.MaxEventBytes = tandem.DefaultMaxEventBytes
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	g := &Gateway{log: log, opts: opts}
+	// What the proxy logs is mostly clients that left.
+	g.proxyLog = slog.NewLogLogger(opts.Logger.Handler(), slog.LevelDebug)
+	g.replies.init(log, opts.Logger)
+	g.table.Store(&table{})
+	return g
+}
+
+// Stop lets those who wait for replies go, with 202, closes idle connections and waits for the gateway's goroutines until
+// ctx is done. Requests under way go on: the server that runs the handler waits for them first. It may be repeated.
+func (g *Gateway) Stop(ctx context.Context) error {
+	for _, up := range g.table.Load().upstreams {
+		up.transport.CloseIdleConnections()
+	}
+	return g.replies.stop(ctx)
+}
+
+// exchange is one request on its way.
+type exchange struct {
+	httpx.Recorder
+	g     *Gateway
+	table *table
+	route *endpoint
+
+	params                  params
+	flow                    string
+	principal               string
+	traceParent, traceState string
+
+	body     *body // of a request that is forwarded
+	patience patience
+	op       tandem.Operation // begun for this request; no id: none
+	async    bool             // Prefer: respond-async
+}
+
+// ServeHTTP implements http.Handler.
+func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := &exchange{Recorder: httpx.Recorder{ResponseWriter: w}, g: g, table: g.table.Load()}
+	if g.opts.Observe != nil {
+		began := time.Now()
+		defer func() {
+			route := ""
+			if x.route != nil {
+				route = x.route.Match
+			}
+			g.opts.Observe(route, x.Status, time.Since(began))
+		}()
+	}
+	if err := x.serve(r); err != nil {
+		x.fail(r, err)
+	}
+}
+
+// serve answers, or returns why it did not.
+func (x *exchange) serve(r *http.Request) error {
+	path := r.URL.EscapedPath()
+	if smuggles(path) {
+		return invalid("the path has empty, . or .. segments").WithHint("send the path as it is meant to be resolved")
+	}
+	route, allow := x.table.root.match(r.Method, path, &x.params)
+	if route == nil {
+		if allow == nil {
+			return tandem.Errorf(tandem.CodeNotFound, "nothing is served at this path")
+		}
+		x.Header().Set("Allow", joinMethods(allow))
+		return tandem.Errorf(tandem.CodeMethod, "this path does not take %s", r.Method)
+	}
+	x.route = route
+	x.flow = tandem.NewID()
+	x.Header().Set(tandem.HeaderFlow, x.flow)
+	if err := checkOrigin(r); err != nil {
+		return err
+	}
+	r = withoutReserved(r)
+	x.traceParent, x.traceState = trace(r.Header, x.flow)
+	for i := range route.asks {
+		if passed, err := x.authorize(r, &route.asks[i]); !passed {
+			return err
+		}
+	}
+	return route.serve(x, r)
+}
+
+// fail answers with a problem. Causes that clients are not shown are logged.
+func (x *exchange) fail(r *http.Request, err error) {
+	if x.Status != 0 {
+		panic(http.ErrAbortHandler) // the answer has begun: it must not look whole
+	}
+	if tandem.CodeOf(err) == tandem.CodeInternal {
+		x.g.opts.Logger.Error("a request failed", "method", r.Method, "path", r.URL.Path, "flow", x.flow, "error", err)
+	}
+	httpx.WriteProblem(x, err)
+}
+
+// param returns the value of a placeholder.
+func (x *exchange) param(name string) (string, bool) {
+	i := indexOf(x.route.pattern.names, name)
+	if i < 0 {
+		return "", false
+	}
+	return x.params.v[i], true
+}

@@ -1,0 +1,125 @@
+package gateway
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"sync/atomic"
+	"time"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/httpx"
+)
+
+// bodyTimeout is how long a client may take for a body that becomes an event, and between two parts of one that is streamed.
+const bodyTimeout = 30 * time.Second
+
+type exchangeKey struct{}
+
+// forward passes a request to the route's service and its answer back.
+func (x *exchange) forward(r *http.Request) error {
+	if n := x.route.maxBody; n > 0 && r.ContentLength > n {
+		return tandem.Errorf(tandem.CodeTooLarge, "the body is larger than %d bytes", n)
+	}
+	if err := x.begin(r); err != nil {
+		return err
+	}
+	defer x.abandon()
+	ctx, cancel := context.WithCancelCause(context.WithValue(r.Context(), exchangeKey{}, x))
+	defer cancel(nil)
+	in := r.WithContext(ctx)
+	x.patience.start(x.route.upstream.timeout, cancel)
+	defer x.patience.end()
+	if r.Body != nil && r.Body != http.NoBody {
+		x.body = &body{ReadCloser: r.Body, x: x, rc: http.NewResponseController(x.ResponseWriter), in: r}
+		if n := x.route.maxBody; n > 0 {
+			x.body.ReadCloser = http.MaxBytesReader(x.ResponseWriter, r.Body, n)
+		}
+		in.Body = x.body
+	}
+	// The proxy adds the service's header to this one, and clears it after an interim answer: modifyResponse sets the flow.
+	x.Header().Del(tandem.HeaderFlow)
+	x.route.upstream.proxy.ServeHTTP(x, in)
+	return nil
+}
+
+// rewrite makes the request that the service sees.
+func (up *upstream) rewrite(pr *httputil.ProxyRequest) {
+	x := pr.In.Context().Value(exchangeKey{}).(*exchange)
+	pr.SetURL(up.url)
+	// As it was sent: the proxy would drop parts that Go cannot parse, though the service may.
+	pr.Out.URL.RawQuery = pr.In.URL.RawQuery
+	h := pr.Out.Header
+	setForwarded(h, pr.In)
+	x.stamp(h)
+	if x.op.ID != "" {
+		h.Set(tandem.HeaderOperation, x.op.ID)
+	}
+	if x.body != nil {
+		x.body.trailer.Store(&pr.Out.Trailer)
+	}
+}
+
+// modifyResponse runs before the header of the service's answer goes out.
+func modifyResponse(res *http.Response) error {
+	x := res.Request.Context().Value(exchangeKey{}).(*exchange)
+	x.patience.end()
+	dropReserved(res.Header)
+	dropReserved(res.Trailer)
+	x.settle(res)
+	res.Header.Set(tandem.HeaderFlow, x.flow)
+	return nil
+}
+
+// serviceFailed answers when there is no answer to pass on.
+func serviceFailed(w http.ResponseWriter, out *http.Request, err error) {
+	x := out.Context().Value(exchangeKey{}).(*exchange)
+	x.Header().Set(tandem.HeaderFlow, x.flow)
+	if x.body != nil {
+		if cause := x.body.failed.Load(); cause != nil && out.Context().Err() == nil {
+			httpx.WriteProblem(x, httpx.BodyError(*cause))
+			return
+		}
+	}
+	httpx.WriteProblem(x, x.serviceError(out.Context(), x.route.upstream, err))
+}
+
+func isDial(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// body is the body of a request on its way to a service. It gives the client time for each part, stops the service's
+// clock meanwhile, and passes on the trailers, which are known at the end.
+type body struct {
+	io.ReadCloser
+	x       *exchange
+	in      *http.Request
+	rc      *http.ResponseController
+	trailer atomic.Pointer[http.Header] // of the outgoing request
+	failed  atomic.Pointer[error]
+}
+
+// Read is called by the transport, maybe still while the answer is written.
+func (b *body) Read(p []byte) (int, error) {
+	b.x.patience.hold()
+	_ = b.rc.SetReadDeadline(time.Now().Add(bodyTimeout)) // not every writer has deadlines
+	n, err := b.ReadCloser.Read(p)
+	// Without this the server, which reads on to notice that the client leaves, would take the deadline for that.
+	_ = b.rc.SetReadDeadline(time.Time{})
+	b.x.patience.goOn()
+	switch {
+	case err == io.EOF:
+		if out := b.trailer.Load(); out != nil {
+			for name := range *out {
+				(*out)[name] = b.in.Trailer[name]
+			}
+		}
+	case err != nil:
+		b.failed.Store(&err)
+	}
+	return n, err
+}
