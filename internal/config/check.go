@@ -12,10 +12,7 @@ import (
 // check looks at what only the whole file shows: names that nothing declares, and what does not go together.
 func (p *parser) check(o *server.Options) {
 	for _, s := range o.Services {
-		at := join("/services", s.Name)
-		if s.URL == "" && p.places[at+"/url"] == nil {
-			p.failPointer(at, `"url" is missing`)
-		}
+		p.required(value{p.nearest(join("/services", s.Name)), join("/services", s.Name)}, "url", s.URL != "")
 	}
 	p.checkTokens(o)
 	p.checkRoutes(o)

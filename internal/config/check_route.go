@@ -3,6 +3,7 @@ package config
 import (
 	"strconv"
 
+	"github.com/tandem-hybrid/tandem/internal/gateway"
 	"github.com/tandem-hybrid/tandem/server"
 )
 
@@ -13,7 +14,7 @@ func (p *parser) checkRoutes(o *server.Options) {
 		r, at := &o.Routes[i], item("/routes", i)
 		p.checkService(o, at+"/service", r.Service)
 		for j, a := range r.Authorize {
-			p.checkService(o, p.authorizer(at, j), a.Service)
+			p.checkService(o, item(at+"/authorize", j), a.Service)
 		}
 		p.warnTopic(o, at+"/topic", r.Topic)
 		if r.Stream != nil {
@@ -26,16 +27,5 @@ func (p *parser) checkRoutes(o *server.Options) {
 			p.warnTopics(o, at+"/operation/topics", r.Operation.Spec.Topics)
 		}
 	}
-}
-
-// authorizer returns where the name of a route's authorizing service is: authorize may be a name, a mapping or a list.
-func (p *parser) authorizer(route string, i int) string {
-	at := route + "/authorize"
-	if p.places[item(at, i)] != nil {
-		at = item(at, i)
-	}
-	if p.places[at+"/service"] != nil {
-		return at + "/service"
-	}
-	return at
+	p.failFields("", gateway.Check(o.Routes, o.Services))
 }

@@ -140,8 +140,9 @@ func validTopic(name string) string {
 }
 
 func (p *parser) required(v value, key string, there bool) {
-	if !there && p.places[join(v.pointer, key)] == nil {
-		p.bad(v, "%q is missing", key)
+	if at := join(v.pointer, key); !there && p.places[at] == nil {
+		p.faulty[at] = true
+		p.fail(v.node, v.pointer, "%q is missing", key)
 	}
 }
 

@@ -178,8 +178,12 @@ func TestFaults(t *testing.T) {
 		// Routes.
 		{"no match", "services: {a: {url: \"http://b\"}}\nroutes: [{service: a}]", `t.yaml:2:10: routes[0]: "match" is missing`},
 		{"unknown service", "services: {orders: {url: \"http://b\"}}\nroutes: [{match: GET /a, service: order}]", `t.yaml:2:35: routes[0].service: no service "order"; did you mean "orders"?`},
-		{"unknown authorizer", "topics: {a: }\nroutes: [{match: POST /a, topic: a, type: x, authorize: accounts}]", `t.yaml:2:57: routes[0].authorize: no service "accounts"; the file declares no services`},
+		{"unknown authorizer", "topics: {a: }\nroutes: [{match: POST /a, topic: a, type: x, authorize: accounts}]", `t.yaml:2:57: routes[0].authorize[0]: no service "accounts"; the file declares no services`},
 		{"operation false", "routes: [{match: GET /a, operation: false}]", `t.yaml:1:37: routes[0].operation: must be true or a mapping; leave it out instead of false`},
+		{"no binding", "routes: [{match: GET /a}]", `t.yaml:1:10: routes[0]: GET /a: a route has exactly one of service, topic, stream, operation: true and client`},
+		{"match", "services: {a: {url: \"http://b\"}}\nroutes: [{match: \"GET a\", service: a}]", `t.yaml:2:18: routes[0].match: "a" is not a path that begins with /`},
+		{"same match", "services: {a: {url: \"http://b\"}}\nroutes:\n- {match: GET /a, service: a}\n- {match: GET /a, service: a}", `t.yaml:4:11: routes[1].match: "GET /a" and "GET /a" match the same requests, and neither is the more specific one`},
+		{"placeholder", "topics: {a: }\nroutes: [{match: \"GET /a/{id}\", stream: {topics: [a], filter: {subject: \"{di}\"}}}]", `t.yaml:2:63: routes[0].stream.filter: the filter's value "{di}" for subject names {di}, which is not defined`},
 		// Subscriptions.
 		{"no target", "topics: {a: }\nsubscriptions: {s: {topics: [a]}}", `t.yaml:2:20: subscriptions.s: names neither "service" nor "url" to deliver to`},
 		{"two targets", "topics: {a: }\nservices: {b: {url: \"http://b\"}}\nsubscriptions: {s: {topics: [a], service: b, url: \"http://c\"}}", `t.yaml:3:51: subscriptions.s.url: stands beside service; name one of them`},

@@ -64,23 +64,39 @@ func (p *parser) bad(v value, format string, args ...any) {
 // failPointer reports an error at a pointer of the file, or at the nearest value that holds it. It is for checks after
 // reading, which know nothing new of a value that was bad already.
 func (p *parser) failPointer(pointer, format string, args ...any) {
-	if !p.faulty[pointer] {
-		p.fail(p.nearest(pointer), pointer, format, args...)
+	for at := pointer; at != ""; at = at[:strings.LastIndexByte(at, '/')] {
+		if p.faulty[at] {
+			return
+		}
 	}
+	p.faulty[pointer] = true
+	p.fail(p.nearest(pointer), pointer, format, args...)
 }
 
-// failFields reports an error of another package, whose fields are pointers below one of the file.
+// failFields reports an error of another package, whose fields are pointers below one of the file. It leaves out what is
+// said of a whole that had a bad part: the fault may be that the part is missing.
 func (p *parser) failFields(pointer string, err error) {
 	var e *tandem.Error
 	switch {
 	case err == nil:
 	case errors.As(err, &e) && len(e.Fields) > 0:
 		for _, f := range e.Fields {
-			p.failPointer(pointer+f.Pointer, "%s", f.Detail)
+			if at := pointer + f.Pointer; !p.badBelow(at) {
+				p.failPointer(at, "%s", f.Detail)
+			}
 		}
 	default:
 		p.failPointer(pointer, "%v", err)
 	}
+}
+
+func (p *parser) badBelow(pointer string) bool {
+	for at := range p.faulty {
+		if strings.HasPrefix(at, pointer+"/") {
+			return true
+		}
+	}
+	return false
 }
 
 func (p *parser) nearest(pointer string) *yaml.Node {
@@ -185,6 +201,7 @@ entries:
 			case f.name != e.key.Value:
 				continue
 			case f.later != "":
+				p.faulty[e.pointer] = true
 				p.fail(e.key, e.pointer, "%s", f.later)
 			default:
 				f.read(p, e.value, into)
