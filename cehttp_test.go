@@ -80,6 +80,7 @@ func TestParseBinaryHTTPRefuses(t *testing.T) {
 		{required("ce-id", "2"), "", "ce-id must be there once"},
 		{http.Header{"Ce-Specversion": {"1.0"}, "Ce-Id": {"1"}, "ce-id": {"1"}, "Ce-Source": {"s"}, "Ce-Type": {"t"}}, "", "ce-id must be there once"},
 		{required("ce-x", "1", "ce-x", "1"), "", "ce-x must be there once"},
+		{http.Header{"Ce-Specversion": {"1.0"}, "Ce-Id": {"1"}, "Ce-Source": {"s"}, "Ce-Type": {"t"}, "ce-x": {"1"}, "Ce-X": {"1"}}, "", "ce-x is there twice"},
 		{header("ce-specversion", "0.3", "ce-id", "1", "ce-source", "/s", "ce-type", "t"), "", "ce-specversion must be 1.0"},
 		{required("ce-datacontenttype", "a/b"), "", "ce-datacontenttype must not be there"},
 		{required("ce-data", "1"), "", "ce-data is no attribute"},

@@ -127,6 +127,7 @@ func TestParseEventJSONRefuses(t *testing.T) {
 		{with(`"data":"\u12g4"`), "invalid escape"},
 		{with(``) + `x`, "text after the value"},
 		{with(`"data":` + strings.Repeat("[", 1001) + strings.Repeat("]", 1001)), "nested too deeply"},
+		{with(`"data":` + strings.Repeat(`{"a":`, 1001) + "1" + strings.Repeat("}", 1001)), "nested too deeply"},
 		// attributes
 		{`{}`, "/specversion is required; /id is required; /source is required; /type is required"},
 		{`{"specversion":"1.0","id":null,"source":"/s","type":"t"}`, "/id is required"},
@@ -150,6 +151,7 @@ func TestParseEventJSONRefuses(t *testing.T) {
 		{with(`"subject":"\ud800"`), "/subject has half of a surrogate pair"},
 		{with(`"subject":"\udc00\ud800"`), "/subject has half of a surrogate pair"},
 		{with(`"subject":"\ud800\u0041"`), "/subject has half of a surrogate pair"},
+		{with(`"x":"a\u0001"`), "/x has a control character"},
 		{with(`"x":"\ud800x"`), "/x has half of a surrogate pair"},
 		{with(`"subject":"` + strings.Repeat("x", tandem.MaxAttributeBytes+1) + `"`), "/subject is longer than 4096 bytes"},
 		{with(`"time":"yesterday"`), "/time must be an RFC 3339 time"},

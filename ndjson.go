@@ -49,10 +49,7 @@ func (l *LineReader) line() ([]byte, error) {
 			line := l.block[:end:end]
 			l.block = l.block[end+1:]
 			l.number++
-			if end > l.max+1 || end > l.max && line[end-1] != '\r' {
-				return nil, l.tooLong()
-			}
-			return line, nil
+			return l.checked(line)
 		}
 		scanned = len(l.block)
 		if scanned > l.max+1 {
@@ -65,13 +62,18 @@ func (l *LineReader) line() ([]byte, error) {
 			line := l.block
 			l.block = nil
 			l.number++
-			if len(line) > l.max {
-				return nil, l.tooLong()
-			}
-			return line, nil
+			return l.checked(line)
 		}
 		l.fill()
 	}
+}
+
+// checked refuses a line that is too long. Its end, which does not count, may have a carriage return.
+func (l *LineReader) checked(line []byte) ([]byte, error) {
+	if len(bytes.TrimSuffix(line, []byte{'\r'})) > l.max {
+		return nil, l.tooLong()
+	}
+	return line, nil
 }
 
 // fill reads more behind what is left. When the block is full it begins a new one, since lines given out keep the old.

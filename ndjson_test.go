@@ -76,6 +76,7 @@ func TestLineReaderKeepsLines(t *testing.T) {
 			break
 		}
 		lines = append(lines, line)
+		_ = append(line, "overwritten"...)
 	}
 	for i, l := range lines {
 		if string(l) != fmt.Sprintf("line %d", i) {
