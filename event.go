@@ -53,10 +53,10 @@ const (
 type DataEncoding uint8
 
 const (
-	// DataAuto decides by the content type: a JSON value where it declares JSON or is absent, otherwise base64. Whoever
-	// builds an Event with it vouches for the JSON; the log checks it when the event is appended.
+	// DataAuto decides by the content type: a JSON value where it declares JSON or is absent, text where it declares text
+	// or XML and Data is UTF-8, otherwise base64. CheckEvent settles it, and checks the JSON. Leave it unless you know better.
 	DataAuto DataEncoding = iota
-	// DataJSON is a JSON value, embedded as it is under "data".
+	// DataJSON is a JSON value, embedded as it is under "data". Whoever sets it vouches for the JSON.
 	DataJSON
 	// DataText is UTF-8 text, a JSON string under "data".
 	DataText
@@ -136,7 +136,7 @@ func ParsePosition(s string) (Position, error) {
 	return Position{Topic: topic, Partition: int(p), Offset: o}, nil
 }
 
-// Record is an event as the log holds it.
+// Record is an event as the log holds it. In JSON it is its event: where it lies is no part of that.
 type Record struct {
 	Event
 	Position Position

@@ -51,12 +51,3 @@ func DerivedID(parts ...string) string {
 	f := Fingerprint(parts...)
 	return base64.RawURLEncoding.EncodeToString(f[:])
 }
-
-// ParseTime reads an RFC 3339 time and reports whether s is one. T and Z are upper case; leap seconds are refused.
-func ParseTime(s string) (time.Time, bool) {
-	if !validTime(s) { // time.Parse also takes a comma, or an hour of one digit
-		return time.Time{}, false
-	}
-	t, err := time.Parse(time.RFC3339Nano, s)
-	return t, err == nil
-}
