@@ -51,7 +51,7 @@ func (r *Reader) merge(ctx context.Context, w *page, horizon uint64) error {
 			p.forget(r.log) // now that its place is known, it is read again when its turn comes
 		}
 	}
-	if r.gap != nil && len(w.events) > 0 {
+	if r.gap != nil && (len(w.events) > 0 || w.gap != nil) {
 		r.more = true // the gap begins the next page
 		return nil
 	}

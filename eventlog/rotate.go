@@ -8,7 +8,7 @@ import (
 )
 
 // rotate collects a page where offsets count within partitions: in order within each, and each gets its turn.
-func (r *Reader) rotate(ctx context.Context, w *page) error {
+func (r *Reader) rotate(ctx context.Context, w *page) (err error) {
 	r.last = lastPage{before: r.places()}
 	active := 0
 	for _, p := range r.parts {
@@ -16,48 +16,76 @@ func (r *Reader) rotate(ctx context.Context, w *page) error {
 			active++
 		}
 	}
-	if active == 0 {
-		return r.endRotation(w)
+	ahead, share := readAhead(max(1, active), w), bufferBytes/max(1, active)
+	if err := r.overtaken(ctx); err != nil {
+		return err
 	}
-	ahead, share := readAhead(active, w), bufferBytes/active
-	for range len(r.parts) {
-		p := r.parts[r.turn%len(r.parts)]
+	for turns := 0; active > 0 && turns < len(r.parts); turns++ {
+		r.turn %= len(r.parts)
+		p := r.parts[r.turn]
 		if p.buf == nil && p.next < p.end() {
-			if err := r.readAhead(ctx, p, ahead, share); err != nil {
-				return err
-			}
-			if r.gap != nil && len(w.events) > 0 {
-				r.more = true // the gap begins the next page
+			if err = r.readAhead(ctx, p, ahead, share); err != nil {
 				break
 			}
 		}
-		if r.gap != nil && w.gap == nil {
-			w.gap = r.tell(0)
-			r.last.before = r.places()
+		if !r.tellFirst(w) || w.full() {
+			r.more = true
+			break
 		}
 		for p.buf != nil && !w.full() {
 			p.look(r.log, w)
 		}
-		if w.full() {
-			r.more = true
-			break
-		}
 		r.more = r.more || p.active()
-		r.turn++
+		if p.buf == nil {
+			r.turn++
+		}
 	}
-	return r.endRotation(w)
+	r.tellFirst(w)
+	r.last.events = w.events
+	return err
 }
 
-func (r *Reader) endRotation(w *page) error {
-	if r.gap != nil && len(w.events) == 0 && w.gap == nil {
-		w.gap = r.tell(0)
-		r.last.before = r.places()
+// overtaken looks where retention has overtaken the reader in all partitions at once, so that one loss is one gap.
+func (r *Reader) overtaken(ctx context.Context) error {
+	behind := map[*part]uint64{}
+	for _, p := range r.parts {
+		if p.buf != nil || p.next >= p.end() {
+			continue
+		}
+		b, err := r.log.drv.Bounds(ctx, p.topic.ID, p.index)
+		if tandem.CodeOf(err) == tandem.CodeNotFound {
+			continue // the next refresh drops it
+		}
+		if err != nil {
+			return err
+		}
+		if b.Removed > p.next {
+			behind[p] = b.Removed
+		}
 	}
-	if r.turn >= len(r.parts) {
-		r.turn = 0
+	if len(behind) == 0 {
+		return nil
 	}
-	r.last.events = w.events
+	r.lose(tandem.GapRetention, nil, 0)
+	for p, to := range behind {
+		p.next = to
+	}
 	return nil
+}
+
+// tellFirst puts a gap that was noted before the first event of the page. It returns false if there is one that has to
+// begin the next page.
+func (r *Reader) tellFirst(w *page) bool {
+	if r.gap == nil {
+		return true
+	}
+	if len(w.events) > 0 || w.gap != nil {
+		r.more = true
+		return false
+	}
+	w.gap = r.tell(0)
+	r.last.before = r.places()
+	return true
 }
 
 // places returns the vector of the reader's places. Parts of one topic lie together.

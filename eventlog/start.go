@@ -106,6 +106,11 @@ func (r *Reader) resume(ctx context.Context, c tandem.Cursor, at place, horizon 
 		places[v.id] = v
 		r.names[v.name] = true
 	}
+	defer func() {
+		if r.gap != nil {
+			r.gap.From = c
+		}
+	}()
 	if l.info.TotalOrder {
 		return r.refresh() // notes the topics that were recreated since
 	}
