@@ -7,6 +7,7 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog"
+	"github.com/tandem-hybrid/tandem/eventlog/driver"
 	"github.com/tandem-hybrid/tandem/eventlog/memlog"
 )
 
@@ -23,9 +24,9 @@ func onEngines(t *testing.T, fn func(t *testing.T, l *eventlog.Log, e *memlog.En
 	}
 }
 
-func open(t testing.TB, e *memlog.Engine, opts eventlog.Options) *eventlog.Log {
+func open(t testing.TB, e driver.Driver, opts eventlog.Options) *eventlog.Log {
 	t.Helper()
-	l, err := eventlog.Open(context.Background(), e, opts)
+	l, err := eventlog.Open(ctx, e, opts)
 	if err != nil {
 		t.Fatal(err)
 	}
