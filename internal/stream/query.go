@@ -1,0 +1,90 @@
+package stream
+
+import (
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/httpx"
+)
+
+// Limits of a page.
+const (
+	DefaultLimit = 100
+	MaxLimit     = 1000
+	MaxWait      = 5 * time.Minute
+)
+
+// query is what a request asks for.
+type query struct {
+	values url.Values
+	start  tandem.Start
+	limit  int
+	wait   time.Duration
+	prefer bool // wait came from Prefer
+	sse    bool
+}
+
+func parseQuery(r *http.Request) (query, error) {
+	q := query{limit: DefaultLimit}
+	if isWebSocket(r.Header) {
+		return q, tandem.Errorf(tandem.CodeUnsupported, "WebSocket is not supported yet").
+			WithHint("ask for Accept: text/event-stream, or poll with wait=30s")
+	}
+	var err error
+	if q.values, err = url.ParseQuery(r.URL.RawQuery); err != nil {
+		return q, tandem.Errorf(tandem.CodeInvalid, "the query cannot be read: %w", err)
+	}
+	bad := tandem.Errorf(tandem.CodeInvalid, "the query is invalid")
+	for _, name := range []string{"cursor", "from", "limit", "wait"} {
+		if len(q.values[name]) > 1 {
+			bad.WithField(name, "must be there once")
+		}
+	}
+	q.sse = httpx.Accept(r.Header, "application/json", tandem.MediaSSE) == tandem.MediaSSE
+	cursor, from := q.values.Get("cursor"), q.values.Get("from")
+	last := r.Header.Get("Last-Event-ID")
+	switch {
+	case q.sse && last != "":
+		q.start.Cursor = tandem.Cursor(last) // of a client that connects again to the address it began with
+	case cursor != "" && from != "":
+		bad.WithField("from", "cannot be there together with cursor")
+	case cursor != "":
+		q.start.Cursor = tandem.Cursor(cursor)
+	default:
+		if q.start, err = tandem.ParseStart(from); err != nil {
+			bad.WithField("from", "must be earliest, latest or an RFC 3339 time such as 2026-01-31T09:30:00Z")
+		}
+	}
+	if v := q.values.Get("limit"); v != "" {
+		if q.limit, err = strconv.Atoi(v); err != nil || q.limit < 1 || q.limit > MaxLimit {
+			bad.WithField("limit", "must be a number from 1 to %d", MaxLimit)
+		}
+	}
+	q.parseWait(r.Header, bad)
+	if len(bad.Fields) > 0 {
+		return q, bad
+	}
+	return q, nil
+}
+
+// parseWait reads wait=, a duration such as 5s or a number of seconds, or else Prefer: wait.
+func (q *query) parseWait(h http.Header, bad *tandem.Error) {
+	v := q.values.Get("wait")
+	if v == "" {
+		if p := httpx.ParsePrefer(h); p.HasWait {
+			q.wait, q.prefer = min(p.Wait, MaxWait), true
+		}
+		return
+	}
+	d, err := time.ParseDuration(v)
+	if s, e := strconv.ParseUint(v, 10, 31); e == nil {
+		d, err = time.Duration(s)*time.Second, nil
+	}
+	if err != nil || d < 0 || d > MaxWait {
+		bad.WithField("wait", "must be a duration from 0s to %s, such as 5s", MaxWait)
+	}
+	q.wait = d
+}
