@@ -10,8 +10,7 @@ import (
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
 )
 
-// Bounds implements driver.Driver. End is the synced position of the whole log, which is the most that can be said of the
-// next event, so that every event of any partition below the least End of several Bounds is readable.
+// Bounds implements driver.Driver.
 func (e *Engine) Bounds(ctx context.Context, id driver.ID, index int) (driver.Bounds, error) {
 	if err := e.reading(); err != nil {
 		return driver.Bounds{}, err
@@ -25,7 +24,7 @@ func (e *Engine) Bounds(ctx context.Context, id driver.ID, index int) (driver.Bo
 			return driver.Bounds{}, err
 		}
 		b := driver.Bounds{
-			Start: p.oldest, End: e.synced.Load(),
+			Start: p.oldest, End: p.synced.Offset + 1,
 			StartSeq: p.start.Seq + 1, EndSeq: p.synced.Seq + 1,
 			Removed: p.start.Removed,
 		}
@@ -34,13 +33,13 @@ func (e *Engine) Bounds(ctx context.Context, id driver.ID, index int) (driver.Bo
 		if events == 0 {
 			b.Start = b.End
 		}
-		known, removed, end := b.Start != 0, p.start.Removed, p.synced.Offset+1
+		known, removed := b.Start != 0, b.Removed
 		e.mu.RUnlock()
 		if known {
 			return b, nil
 		}
 		// The first look after the partition was opened, filled or cut.
-		if err := e.findOldest(ctx, p, removed, end); err != nil {
+		if err := e.findOldest(ctx, p, removed, b.End); err != nil {
 			return driver.Bounds{}, tandem.Wrap("bounds of "+p.topic.name, err)
 		}
 	}
@@ -88,7 +87,7 @@ func (e *Engine) OffsetAt(ctx context.Context, id driver.ID, index int, t time.T
 	}
 	from, end := p.start.Removed, p.synced.Offset+1
 	none := p.synced.Seq == p.start.Seq || time.Unix(0, p.synced.Newest).Before(t)
-	at := e.synced.Load()
+	at := end
 	e.mu.RUnlock()
 	if none {
 		return at, nil

@@ -59,7 +59,15 @@ func (e *Engine) syncWait(b *pebble.Batch) error {
 // finish is the finisher: it waits for the sync of each group in turn and makes it visible.
 func (e *Engine) finish() {
 	defer close(e.finished)
-	for g := range e.written {
+	for {
+		var g *group
+		select {
+		case g = <-e.written:
+		case <-e.failure.done:
+		}
+		if g == nil {
+			return
+		}
 		if g.batch != nil {
 			if err := e.syncWait(g.batch); err != nil {
 				e.fail(fmt.Errorf("sync: %w", err))
@@ -96,11 +104,9 @@ func (e *Engine) publish(g *group) {
 	if g.batch != nil {
 		e.state.advance()
 	}
+	e.saveSoon(g.next)
 	if len(g.touched) == 0 {
 		return
-	}
-	for i := range g.notes {
-		g.notes[i].End = g.next
 	}
 	if fn := e.notify.Load(); fn != nil {
 		(*fn)(g.notes)

@@ -27,8 +27,12 @@ type Engine struct {
 	groups  chan *group // spare ones
 	disk    *disk
 	window  *window
+	saved   *saved
 	state   durableState
 	notify  atomic.Pointer[func([]driver.End)]
+
+	saveNow   chan struct{} // one signal
+	saveAsked uint64        // owned by the finisher
 
 	finished chan struct{}      // closed when the finisher has ended
 	stop     context.CancelFunc // ends the goroutines in background
@@ -36,7 +40,7 @@ type Engine struct {
 
 	// life is held for reading while Pebble is read, and for writing to close it.
 	life   sync.RWMutex
-	closed bool
+	closed atomic.Bool
 
 	// synced: every event with a smaller number is durable and readable.
 	synced   atomic.Uint64
@@ -51,6 +55,7 @@ type Engine struct {
 
 	// retaining is held by the one retention run under way.
 	retaining sync.Mutex
+	dues      map[uint32]due // by segment
 
 	// Owned by the committer.
 	names   map[string]*topic
@@ -75,10 +80,12 @@ func Open(dir string, opts Options) (*Engine, error) {
 		written:  make(chan *group),
 		groups:   make(chan *group, 4),
 		finished: make(chan struct{}),
+		saveNow:  make(chan struct{}, 1),
 		byID:     map[driver.ID]*topic{},
 		bySlot:   map[slot]*topic{},
 		names:    map[string]*topic{},
 		epochs:   map[string]uint64{},
+		dues:     map[uint32]due{},
 		next:     1,
 	}
 	e.autoSpan.Store(int64(maxSpan))
@@ -117,7 +124,10 @@ func (e *Engine) openStore() (err error) {
 	if e.db, err = pebble.Open(e.dir, e.pebbleOptions()); err != nil {
 		return errDirectory(err)
 	}
-	if err = e.recover(); err != nil {
+	if err = e.recover(); err == nil {
+		err = e.recoverWindow()
+	}
+	if err != nil {
 		return errors.Join(err, e.db.Close())
 	}
 	return nil
@@ -126,6 +136,7 @@ func (e *Engine) openStore() (err error) {
 // background starts the goroutines that nobody waits for but Close.
 func (e *Engine) background(ctx context.Context) {
 	e.running.Go(func() { e.retain(ctx) })
+	e.running.Go(func() { e.save(ctx) })
 }
 
 // Info implements driver.Driver.
@@ -135,7 +146,7 @@ func (e *Engine) Info() driver.Info { return e.info }
 func (e *Engine) Notify(fn func(ends []driver.End)) { e.notify.Store(&fn) }
 
 // Health implements driver.Driver.
-func (e *Engine) Health() error { return e.failure.get() }
+func (e *Engine) Health() error { return e.writable() }
 
 // writable returns why nothing can be appended.
 func (e *Engine) writable() error {
@@ -157,27 +168,30 @@ func (e *Engine) Close() error {
 	e.stop()
 	select {
 	case <-e.finished:
+		e.running.Wait()
 	case <-e.failure.done:
+	}
+	if e.failure.get() != nil {
+		if e.closed.Swap(true) {
+			return nil
+		}
+		// One hold is ours, the other one the store's, which will not be closed.
+		return errors.Join(e.lock.Close(), e.lock.Close())
 	}
 	e.life.Lock()
 	defer e.life.Unlock()
-	if e.closed {
+	if e.closed.Swap(true) {
 		return nil
 	}
-	e.closed = true
-	if e.failure.get() != nil {
-		return e.lock.Close()
-	}
-	e.running.Wait()
 	b := e.db.NewBatch()
 	err := errors.Join(e.putCounters(b), e.db.Apply(b, pebble.Sync))
-	return errors.Join(err, e.db.Close(), e.disk.close(), e.lock.Close())
+	return errors.Join(err, e.db.Close(), e.lock.Close())
 }
 
 // reading takes life for a reader; the caller releases it.
 func (e *Engine) reading() error {
 	e.life.RLock()
-	if e.closed {
+	if e.closed.Load() {
 		e.life.RUnlock()
 		return errClosed()
 	}

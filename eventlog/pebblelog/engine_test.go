@@ -21,6 +21,11 @@ func open(t testing.TB, opts Options) *Engine {
 	if opts.FS == nil {
 		dir = t.TempDir()
 	}
+	return openAt(t, dir, opts)
+}
+
+func openAt(t testing.TB, dir string, opts Options) *Engine {
+	t.Helper()
 	e, err := Open(dir, opts)
 	if err != nil {
 		t.Fatal(err)

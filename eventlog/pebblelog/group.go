@@ -104,6 +104,10 @@ func (e *Engine) decide(g *group, r *request) error {
 			return errNoTopic(p.part.topic.name)
 		}
 	}
+	if i := e.conflict(g, r); i >= 0 {
+		r.failed = i
+		return tandem.Errorf(tandem.CodeConflict, "an event of this id was stored with other data")
+	}
 	for i := range r.state {
 		ok, err := e.holds(g, &r.state[i])
 		if err != nil {
@@ -113,10 +117,6 @@ func (e *Engine) decide(g *group, r *request) error {
 			r.failed = len(r.records) + i
 			return tandem.Errorf(tandem.CodeConflict, "state %s has another value", r.state[i].key)
 		}
-	}
-	if i := e.conflict(g, r); i >= 0 {
-		r.failed = i
-		return tandem.Errorf(tandem.CodeConflict, "an event of this id was stored with other data")
 	}
 
 	for i := range r.records {
@@ -231,7 +231,7 @@ func (e *Engine) write(g *group) error {
 				return err
 			}
 			g.ends = append(g.ends, p.next)
-			g.notes = append(g.notes, driver.End{Topic: p.topic.id, Partition: int(p.index)})
+			g.notes = append(g.notes, driver.End{Topic: p.topic.id, Partition: int(p.index), End: p.next.Offset + 1})
 		}
 		e.segment.grow(size, newest)
 	}

@@ -1,5 +1,395 @@
 package pebblelog
 
-import "context"
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
 
-func (e *Engine) retain(ctx context.Context) { <-ctx.Done() }
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/tandem-hybrid/tandem"
+)
+
+// retain runs retention now and then, until ctx is done.
+func (e *Engine) retain(ctx context.Context) {
+	if e.opts.RetentionEvery < 0 {
+		return
+	}
+	tick := time.NewTicker(e.opts.RetentionEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-e.failure.done:
+			return
+		case <-tick.C:
+			if err := e.RunRetention(ctx); err != nil && ctx.Err() == nil {
+				e.opts.Logger.Warn("retention will try again", "error", err)
+			}
+		}
+	}
+}
+
+// RunRetention removes what the retention of topics says, by the clock of Options.Now, and returns when that is durable.
+// It goes beside appends and reads and waits for neither; readers of what is removed go on with what is left. Events go
+// in whole segments, or as all that one topic has in a segment, so by age up to a segment's span late. By size a topic is
+// cut when it is a sixteenth over its limit. It works below the free-space mark.
+func (e *Engine) RunRetention(ctx context.Context) error {
+	e.retaining.Lock()
+	defer e.retaining.Unlock()
+	if err := e.sealOld(ctx); err != nil {
+		return tandem.Wrap("retention", err)
+	}
+	if err := e.reading(); err != nil {
+		return err
+	}
+	defer e.life.RUnlock()
+	return tandem.Wrap("retention", errors.Join(e.removeByAge(ctx), e.removeBySize(ctx)))
+}
+
+// sealOld seals the open segment when all it holds is older than the shortest retention.
+func (e *Engine) sealOld(ctx context.Context) error {
+	shortest := time.Duration(0)
+	e.mu.RLock()
+	for _, t := range e.byID {
+		if r := time.Duration(t.meta.Retention); r > 0 && (shortest == 0 || r < shortest) {
+			shortest = r
+		}
+	}
+	e.mu.RUnlock()
+	if shortest == 0 {
+		return nil
+	}
+	return e.control(ctx, true, func(g *group) error {
+		if s := e.segment; s != nil && g.now.Sub(time.Unix(0, s.Newest)) > shortest {
+			return e.seal(g)
+		}
+		return nil
+	})
+}
+
+// portion is what a topic had stored by the end of a segment.
+type portion struct {
+	slot slot
+	ends []byte
+}
+
+// removal is one durable step of retention.
+type removal struct {
+	batch  *pebble.Batch
+	starts map[*topic][]starts
+}
+
+func (e *Engine) newRemoval() *removal {
+	return &removal{batch: e.db.NewBatch(), starts: map[*topic][]starts{}}
+}
+
+// of returns the starts of a topic as they will be.
+func (r *removal) of(e *Engine, t *topic) []starts {
+	if s, ok := r.starts[t]; ok {
+		return s
+	}
+	s := make([]starts, len(t.parts))
+	e.mu.RLock()
+	for i, p := range t.parts {
+		s[i] = p.start
+	}
+	e.mu.RUnlock()
+	r.starts[t] = s
+	return s
+}
+
+// until moves the starts of a topic behind the end of a portion.
+func (r *removal) until(e *Engine, t *topic, portion []byte) error {
+	s := r.of(e, t)
+	return decodeEnds(portion, func(i int, v ends) {
+		if i < len(s) && v.Offset >= s[i].Removed {
+			s[i] = starts{Removed: v.Offset + 1, Seq: v.Seq, Bytes: v.Bytes}
+		}
+	})
+}
+
+// commit makes a removal durable and then known.
+func (r *removal) commit(e *Engine) error {
+	for t, s := range r.starts {
+		if err := r.batch.Set(topicKey(spaceStarts, t.id), encodeStarts(s), nil); err != nil {
+			return err
+		}
+	}
+	if err := e.db.Apply(r.batch, pebble.Sync); err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for t, s := range r.starts {
+		for i, p := range t.parts {
+			if p.start != s[i] {
+				p.start, p.oldest = s[i], 0
+			}
+		}
+	}
+	return nil
+}
+
+// removeByAge removes expired segments, and what expired topics have in others.
+func (e *Engine) removeByAge(ctx context.Context) error {
+	now := e.opts.Now()
+	for _, s := range e.segments.all() {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		if s.Sealed == 0 {
+			break
+		}
+		if e.due(s, now) {
+			if err := e.expire(s, now); err != nil {
+				return fmt.Errorf("segment %d: %w", s.ID, err)
+			}
+		}
+	}
+	return nil
+}
+
+// due reports whether anything can expire in a segment; what was found out lasts until a declaration changes.
+func (e *Engine) due(s segment, now time.Time) bool {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	d, ok := e.dues[s.ID]
+	return !ok || d.generation != e.generation || !d.never && now.After(d.at)
+}
+
+// due says when a segment has to be looked at again.
+type due struct {
+	generation uint64
+	never      bool
+	at         time.Time
+}
+
+// expire removes what has expired of a segment: all of it in one range if nothing else is left, otherwise a range for
+// each stretch of topics between those that stay.
+func (e *Engine) expire(s segment, now time.Time) error {
+	next := due{never: true}
+	r := e.newRemoval()
+	defer r.batch.Close()
+	var gone []portion // since the last topic that stays
+	stays := false
+	flush := func(all bool) error {
+		if len(gone) == 0 {
+			return nil
+		}
+		from, to := gone[0].slot, gone[len(gone)-1].slot+1
+		gone = gone[:0]
+		if all {
+			return nil
+		}
+		return errors.Join(
+			r.batch.DeleteRange(slotsFrom(spaceRuns, s.ID, from), slotsFrom(spaceRuns, s.ID, to), nil),
+			r.batch.DeleteRange(slotsFrom(spacePortion, s.ID, from), slotsFrom(spacePortion, s.ID, to), nil))
+	}
+	e.mu.RLock()
+	next.generation = e.generation
+	e.mu.RUnlock()
+	err := e.scanRange(segmentFrom(spacePortion, s.ID), segmentFrom(spacePortion, s.ID+1), func(k, v []byte) error {
+		p := portion{slot: slot(binary.BigEndian.Uint64(k[5:])), ends: v}
+		e.mu.RLock()
+		t := e.bySlot[p.slot]
+		keep := time.Duration(0)
+		if t != nil {
+			keep = time.Duration(t.meta.Retention)
+		}
+		e.mu.RUnlock()
+		if t != nil && (keep <= 0 || now.Sub(s.newestAt()) <= keep) {
+			stays = true
+			if keep > 0 {
+				at := s.newestAt().Add(keep)
+				if next.never || at.Before(next.at) {
+					next.never, next.at = false, at
+				}
+			}
+			return flush(false)
+		}
+		gone = append(gone, portion{slot: p.slot})
+		if t == nil {
+			return nil
+		}
+		return r.until(e, t, v)
+	})
+	if err == nil {
+		err = flush(!stays)
+	}
+	if err != nil {
+		return err
+	}
+	if !stays {
+		err = errors.Join(
+			r.batch.DeleteRange(segmentFrom(spaceRuns, s.ID), segmentFrom(spaceRuns, s.ID+1), nil),
+			r.batch.DeleteRange(segmentFrom(spacePortion, s.ID), segmentFrom(spacePortion, s.ID+1), nil),
+			r.batch.Delete(segmentFrom(spaceSegment, s.ID), nil))
+	}
+	if err == nil && !r.batch.Empty() {
+		err = r.commit(e)
+	}
+	if err != nil {
+		return err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if stays {
+		e.dues[s.ID] = next
+		return nil
+	}
+	delete(e.dues, s.ID)
+	e.segments.set(slices.DeleteFunc(slices.Clone(e.segments.all()), func(x segment) bool { return x.ID == s.ID }))
+	return nil
+}
+
+// removeBySize cuts topics that are over their size.
+func (e *Engine) removeBySize(ctx context.Context) error {
+	e.mu.RLock()
+	var over []*topic
+	for _, t := range e.byID {
+		if excess(t) > t.meta.RetentionBytes/16 && t.meta.RetentionBytes > 0 {
+			over = append(over, t)
+		}
+	}
+	e.mu.RUnlock()
+	slices.SortFunc(over, func(a, b *topic) int { return cmp.Compare(a.id, b.id) })
+	for _, t := range over {
+		if err := e.cut(ctx, t); err != nil {
+			return fmt.Errorf("topic %s: %w", t.name, err)
+		}
+	}
+	return nil
+}
+
+// excess is what a topic holds beyond its size. Engine.mu must be held.
+func excess(t *topic) int64 {
+	held := int64(0)
+	for _, p := range t.parts {
+		_, bytes := p.held()
+		held += int64(bytes)
+	}
+	return held - t.meta.RetentionBytes
+}
+
+// cut removes the oldest events of a topic until it has its size: whole portions first, then a part of one.
+func (e *Engine) cut(ctx context.Context, t *topic) error {
+	r := e.newRemoval()
+	defer r.batch.Close()
+	e.mu.RLock()
+	over := excess(t)
+	e.mu.RUnlock()
+	s := r.of(e, t)
+	from := slices.MinFunc(s, func(a, b starts) int { return cmp.Compare(a.Removed, b.Removed) }).Removed
+	for _, seg := range e.segments.from(max(from, t.born)) {
+		if over <= 0 {
+			break
+		}
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		bytes, held, err := e.portionBytes(t, seg, s)
+		if err != nil {
+			return err
+		}
+		if seg.Sealed != 0 && bytes > over {
+			held = nil
+		}
+		switch {
+		case bytes == 0 && seg.Sealed != 0:
+			continue
+		case held != nil:
+			over -= bytes
+			err = errors.Join(r.until(e, t, held),
+				r.batch.DeleteRange(slotsFrom(spaceRuns, seg.ID, t.slot), slotsFrom(spaceRuns, seg.ID, t.slot+1), nil),
+				r.batch.Delete(slotsFrom(spacePortion, seg.ID, t.slot), nil))
+		default:
+			err = e.cutPart(r, t, seg, over)
+			over = 0
+		}
+		if err != nil {
+			return err
+		}
+	}
+	if r.batch.Empty() {
+		return nil
+	}
+	return r.commit(e)
+}
+
+// portionBytes returns what a topic still has in a sealed segment, and the portion.
+func (e *Engine) portionBytes(t *topic, seg segment, s []starts) (bytes int64, held []byte, err error) {
+	if seg.Sealed == 0 {
+		return 0, nil, nil
+	}
+	err = e.get(slotsFrom(spacePortion, seg.ID, t.slot), func(b []byte) error {
+		held = slices.Clone(b)
+		return decodeEnds(b, func(i int, v ends) {
+			if i < len(s) && v.Bytes > s[i].Bytes {
+				bytes += int64(v.Bytes - s[i].Bytes)
+			}
+		})
+	})
+	return bytes, held, err
+}
+
+// cutRun is what cutPart notes of a run.
+type cutRun struct {
+	partition uint16
+	first     uint64
+	end       starts // as it is when the run is removed
+	bytes     int64
+}
+
+// cutPart removes the oldest runs of a topic in one segment, of some bytes together. The cut is at one number for all
+// partitions. What readers do not see yet stays.
+func (e *Engine) cutPart(r *removal, t *topic, seg segment, over int64) error {
+	var runs []cutRun
+	s := r.of(e, t)
+	cum := map[uint16]uint64{}
+	synced := e.synced.Load()
+	err := e.scanRange(slotsFrom(spaceRuns, seg.ID, t.slot), slotsFrom(spaceRuns, seg.ID, t.slot+1), func(k, v []byte) error {
+		at, ok := parseRunKey(k)
+		h, err := parseRunHeader(v)
+		if err != nil || !ok || int(at.partition) >= len(s) {
+			return cmp.Or(err, errRun)
+		}
+		if at.offset >= synced {
+			return nil
+		}
+		before, ok := cum[at.partition]
+		if !ok {
+			before = s[at.partition].Bytes
+		}
+		cum[at.partition] = h.cumBytes
+		runs = append(runs, cutRun{at.partition, at.offset, starts{at.offset + uint64(h.span) + 1, h.firstSeq + uint64(h.count) - 1, h.cumBytes}, int64(h.cumBytes - before)})
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	slices.SortFunc(runs, func(a, b cutRun) int { return cmp.Compare(a.first, b.first) })
+	last := map[uint16]cutRun{}
+	for _, x := range runs {
+		if over <= 0 {
+			break
+		}
+		over -= x.bytes
+		last[x.partition] = x
+	}
+	for _, p := range slices.Sorted(maps.Keys(last)) {
+		x := last[p]
+		s[p] = x.end
+		err := r.batch.DeleteRange(runKey{seg.ID, t.slot, p, 0}.bytes(), runKey{seg.ID, t.slot, p, x.first + 1}.bytes(), nil)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

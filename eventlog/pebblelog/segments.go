@@ -46,9 +46,3 @@ func (e *Engine) replaceSegment(v segment) {
 	}
 	e.segments.set(list)
 }
-
-func (e *Engine) dropSegment(id uint32) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	e.segments.set(slices.DeleteFunc(slices.Clone(e.segments.all()), func(s segment) bool { return s.ID == id }))
-}

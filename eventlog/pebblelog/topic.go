@@ -1,6 +1,8 @@
 package pebblelog
 
 import (
+	"math"
+
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
 )
@@ -64,7 +66,8 @@ func newTopic(r topicRecord) *topic {
 	t.meta = driver.Topic{Topic: r.Topic, ID: r.ID, Born: r.Born, Replaced: r.Replaced}
 	parts := make([]partition, len(t.parts))
 	for i := range parts {
-		parts[i] = partition{topic: t, index: uint16(i), first: -1}
+		parts[i] = partition{topic: t, index: uint16(i), first: -1, next: ends{Offset: t.born, Newest: math.MinInt64}}
+		parts[i].synced = parts[i].next
 		t.parts[i] = &parts[i]
 	}
 	return t
