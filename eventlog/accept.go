@@ -24,7 +24,7 @@ func (l *Log) Accept(ctx context.Context, topic string, events []tandem.Event) (
 	}
 	b := new(batch) // not pooled: the queue keeps it
 	b.Records, b.topics = slices.Grow(b.Records, len(events)), slices.Grow(b.topics, len(events))
-	p := preparer{log: l, now: l.accept(), many: len(events) > 1}
+	p := l.newPreparer(len(events))
 	own := slices.Clone(events)
 	for i := range own {
 		b.add(&p, t, &own[i], i)

@@ -41,7 +41,7 @@ func (l *Log) Append(ctx context.Context, topic string, events []tandem.Event) (
 	}
 	b := l.newBatch(len(events))
 	defer l.release(b)
-	p := preparer{log: l, now: l.accept(), many: len(events) > 1}
+	p := l.newPreparer(len(events))
 	for i := range events {
 		b.add(&p, t, &events[i], i)
 	}
@@ -60,7 +60,7 @@ func (l *Log) Append(ctx context.Context, topic string, events []tandem.Event) (
 func (l *Log) Commit(ctx context.Context, tx *Tx) ([]tandem.Receipt, error) {
 	b := l.newBatch(len(tx.Events))
 	defer l.release(b)
-	p := preparer{log: l, now: l.accept(), many: len(tx.Events) > 1}
+	p := l.newPreparer(len(tx.Events))
 	var t *topic
 	for i := range tx.Events {
 		e := &tx.Events[i]

@@ -21,9 +21,15 @@ type preparer struct {
 	log     *Log
 	now     time.Time
 	many    bool
+	ids     idMaker
 	bad     *tandem.Error // the first kind of failure found, with the fields of all of that kind
 	spreads int           // partition of the events without key
 	spread  *liveTopic    // whose it is
+}
+
+func (l *Log) newPreparer(events int) preparer {
+	now := l.accept()
+	return preparer{log: l, now: now, many: events > 1, ids: idMaker{now: now, left: events}}
 }
 
 // accept returns the time of acceptance: in milliseconds, which every engine can hold.
@@ -32,7 +38,7 @@ func (l *Log) accept() time.Time { return l.opts.Now().UTC().Truncate(time.Milli
 // prepare fills in r from the event and returns the event's size.
 func (p *preparer) prepare(t *topic, ev *tandem.Event, i int, r *driver.Record) int {
 	if r.Dedup = ev.ID != ""; !r.Dedup {
-		ev.ID = tandem.NewID()
+		ev.ID = p.ids.next()
 	}
 	ev.Meta.Accepted = p.now
 	if err := tandem.CheckEvent(ev); err != nil {

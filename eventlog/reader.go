@@ -10,6 +10,7 @@ import (
 const (
 	pageBytes   = 4 << 20 // data returned, after the first event
 	scanEvents  = 4096    // events looked at, whether they match or not
+	firstPage   = 32      // events that a page has room for at first
 	bufferBytes = 1 << 20 // asked of the engine ahead, for all partitions together
 )
 
@@ -155,6 +156,9 @@ func (w *page) full() bool {
 func (w *page) look(rec *tandem.Record) {
 	w.looked++
 	if w.filter.Match(&rec.Event) {
+		if w.events == nil {
+			w.events = make([]tandem.Record, 0, min(w.max, firstPage))
+		}
 		w.events = append(w.events, *rec)
 		w.bytes += len(rec.Data)
 	}
