@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"strconv"
 	"sync"
 
 	"github.com/tandem-hybrid/tandem"
@@ -15,17 +16,18 @@ import (
 const maxReceiptBytes = 1 << 20
 
 // PublishNDJSON sends events as lines of JSON, read from body, and calls each with the receipt or the error of every
-// line, in the order sent, while it goes on sending. A line is a CloudEvent in JSON or, where it has no specversion, plain JSON that becomes the
-// data of an event by the topic's defaults. Each line stands on its own: one that is refused does not keep the others
-// from being stored. Memory is bounded whatever the length of body; blank lines have no receipt.
+// line, in the order sent, while it goes on sending. A line is a CloudEvent in JSON or, where it has no specversion, plain
+// JSON that becomes the data of an event with the attributes given, but for the id. Each line stands on its own: one that is refused
+// does not keep the others from being stored. Memory is bounded whatever the length of body; blank lines have no receipt.
 //
 // It returns the number of lines answered, and an error when the exchange as a whole broke off (events sent before
-// may have been stored), when reading body failed, or what each returned. Nothing is sent again by itself.
-func (c *Client) PublishNDJSON(ctx context.Context, topic string, body io.Reader, each func(tandem.Receipt, error) error) (int, error) {
+// may have been stored), when reading body failed, or what each returned. Nothing is sent again by itself. When it returns
+// early a Read of body may still be under way.
+func (c *Client) PublishNDJSON(ctx context.Context, topic string, body io.Reader, attributes Attributes, each func(tandem.Receipt, error) error) (int, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	r := call{method: http.MethodPost, path: eventsPath(topic),
-		header: http.Header{"Content-Type": {tandem.MediaNDJSON}, "Accept": {tandem.MediaNDJSON}}}
+	r := call{method: http.MethodPost, path: eventsPath(topic), query: attributes.query(), header: contentType(tandem.MediaNDJSON)}
+	r.header.Set("Accept", tandem.MediaNDJSON)
 	source := &source{r: body}
 	res, err := c.send(ctx, r, source)
 	if err != nil {
@@ -52,14 +54,22 @@ func (c *Client) PublishNDJSON(ctx context.Context, topic string, body io.Reader
 }
 
 func parseReceiptLine(line []byte) (tandem.Receipt, error) {
-	if p, ok := unmarshalProblem(line); ok {
-		return tandem.Receipt{}, p.Err()
+	var answer struct {
+		tandem.Receipt
+		tandem.Problem
+		Line int `json:"line"`
 	}
-	var receipt tandem.Receipt
-	if err := json.Unmarshal(line, &receipt); err != nil {
-		return receipt, &tandem.Error{Code: tandem.CodeInternal, Op: "read a receipt", Err: err}
+	if err := json.Unmarshal(line, &answer); err != nil {
+		return tandem.Receipt{}, &tandem.Error{Code: tandem.CodeInternal, Op: "read a receipt", Err: err}
 	}
-	return receipt, nil
+	if answer.Status >= 300 {
+		err := answer.Problem.Err()
+		if answer.Line > 0 {
+			err.Op = "line " + strconv.Itoa(answer.Line)
+		}
+		return tandem.Receipt{}, err
+	}
+	return answer.Receipt, nil
 }
 
 // source remembers why reading failed, which net/http hides behind its own error. The transport may still be reading

@@ -24,7 +24,7 @@ func echo(t *testing.T) http.HandlerFunc {
 		lines := bufio.NewScanner(r.Body)
 		for n := 1; lines.Scan(); n++ {
 			if strings.Contains(lines.Text(), "wrong") {
-				fmt.Fprintln(w, `{"type":"urn:tandem:problem:invalid","title":"t","status":400,"detail":"no type"}`)
+				fmt.Fprintf(w, `{"line":%d,"type":"urn:tandem:problem/invalid","title":"t","status":400,"detail":"no type"}`+"\n", n)
 			} else {
 				fmt.Fprintf(w, `{"id":"%d","topic":"orders","partition":0,"offset":%d,"cursor":"c","duplicate":false}`+"\n", n, n)
 			}
@@ -45,12 +45,12 @@ func TestReceiptsAreReadWhileEventsAreSent(t *testing.T) {
 		}
 	}()
 	var got []string
-	n, err := c.PublishNDJSON(t.Context(), "orders", in, func(r tandem.Receipt, err error) error {
-		got = append(got, fmt.Sprint(r.Offset, tandem.CodeOf(err)))
+	n, err := c.PublishNDJSON(t.Context(), "orders", in, Attributes{"type": "x"}, func(r tandem.Receipt, err error) error {
+		got = append(got, fmt.Sprintf("%d %v", r.Offset, err))
 		answered <- r.ID
 		return nil
 	})
-	if err != nil || n != 3 || strings.Join(got, ",") != "1,0invalid,3" && strings.Join(got, ",") != "1 ,0 invalid,3 " {
+	if err != nil || n != 3 || strings.Join(got, ", ") != "1 <nil>, 0 line 2: no type, 3 <nil>" {
 		t.Errorf("%d %q %v", n, got, err)
 	}
 }
@@ -58,19 +58,19 @@ func TestReceiptsAreReadWhileEventsAreSent(t *testing.T) {
 func TestNDJSONEndsWithItsCaller(t *testing.T) {
 	c, _ := stand(t, Options{}, echo(t))
 	enough := errors.New("enough")
-	n, err := c.PublishNDJSON(t.Context(), "orders", strings.NewReader(strings.Repeat("{}\n", 1000)), func(tandem.Receipt, error) error { return enough })
+	n, err := c.PublishNDJSON(t.Context(), "orders", strings.NewReader(strings.Repeat("{}\n", 1000)), nil, func(tandem.Receipt, error) error { return enough })
 	if n != 1 || !errors.Is(err, enough) {
 		t.Errorf("%d %v", n, err)
 	}
 	torn := errors.New("torn")
-	_, err = c.PublishNDJSON(t.Context(), "orders", io.MultiReader(strings.NewReader("{}\n{}\n"), iotest.ErrReader(torn)), func(tandem.Receipt, error) error { return nil })
+	_, err = c.PublishNDJSON(t.Context(), "orders", io.MultiReader(strings.NewReader("{}\n{}\n"), iotest.ErrReader(torn)), nil, func(tandem.Receipt, error) error { return nil })
 	if !errors.Is(err, torn) {
 		t.Errorf("%v", err)
 	}
 	c, _ = stand(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
 		answerProblem(w, tandem.Errorf(tandem.CodeNotFound, "no topic"))
 	})
-	if _, err := c.PublishNDJSON(t.Context(), "orders", strings.NewReader("{}\n"), nil); tandem.CodeOf(err) != tandem.CodeNotFound {
+	if _, err := c.PublishNDJSON(t.Context(), "orders", strings.NewReader("{}\n"), nil, nil); tandem.CodeOf(err) != tandem.CodeNotFound {
 		t.Errorf("%v", err)
 	}
 }

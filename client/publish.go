@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"net/url"
 
@@ -10,7 +9,8 @@ import (
 )
 
 // Publish stores events in a topic and returns their receipts, in the order given. It returns when they are durable: all
-// of them or none, on an engine that is atomic. It does not change or keep events.
+// of them or none, on an engine that is atomic. It does not change or keep events. Of their Meta it sends what CloudEvents
+// have attributes for and Key, which must be the same for all.
 //
 // An event without an ID gets one from the server. Give it one of your own (tandem.NewID) to make repeating safe: such
 // events are sent again by themselves when the server is unavailable or the connection breaks, and you may do so, too.
@@ -21,38 +21,52 @@ func (c *Client) Publish(ctx context.Context, topic string, events ...tandem.Eve
 	if len(events) == 0 {
 		return nil, nil
 	}
-	r := call{method: http.MethodPost, path: eventsPath(topic), header: http.Header{"Content-Type": {tandem.MediaBatch}}, repeat: repeatAlways}
+	r := call{method: http.MethodPost, path: eventsPath(topic), query: url.Values{}, repeat: repeatAlways}
 	for i := range events {
 		if events[i].ID == "" {
 			r.repeat = repeatRefused
 		}
-	}
-	if len(events) == 1 {
-		r.header.Set("Content-Type", tandem.MediaEvent)
-		r.body = tandem.AppendEventJSON(nil, &events[0])
-		receipt := make([]tandem.Receipt, 1)
-		if _, err := c.do(ctx, r, &receipt[0]); err != nil {
-			return nil, err
+		if events[i].Meta.Key != events[0].Meta.Key {
+			return nil, tandem.Errorf(tandem.CodeInvalid, "events with different keys cannot be published together").
+				WithHint("publish those of each key by themselves, or let the subject be the key")
 		}
-		return receipt, nil
 	}
-	r.body = tandem.AppendBatchJSON(nil, events)
-	var receipts []tandem.Receipt
-	if _, err := c.do(ctx, r, &receipts); err != nil {
+	if key := events[0].Meta.Key; key != "" {
+		r.query.Set("key", key)
+	}
+	receipts := make([]tandem.Receipt, 1)
+	var err error
+	if len(events) == 1 {
+		r.header, r.body = contentType(tandem.MediaEvent), tandem.AppendEventJSON(nil, &events[0])
+		_, err = c.do(ctx, r, &receipts[0])
+	} else {
+		r.header, r.body = contentType(tandem.MediaBatch), tandem.AppendBatchJSON(nil, events)
+		_, err = c.do(ctx, r, &receipts)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return receipts, nil
 }
 
-// PublishData stores one event whose data is any bytes of a content type; the topic's defaults, or the attributes given,
-// make the rest. Attributes are the names of CloudEvents ("type", "source", "subject", "id", extensions). Codes as those
-// of Publish.
-func (c *Client) PublishData(ctx context.Context, topic, contentType string, data []byte, attributes map[string]string) (tandem.Receipt, error) {
-	r := call{method: http.MethodPost, path: eventsPath(topic), body: data, query: url.Values{},
-		header: http.Header{"Content-Type": {contentType}}, repeat: repeatRefused}
-	for name, value := range attributes {
-		r.query.Set(name, value)
+// Attributes are CloudEvents attributes of plain JSON by name ("type", "source", "subject", "id", extensions), and
+// "key", which orders the event. What is left out is filled in by the topic's defaults.
+type Attributes map[string]string
+
+func (as Attributes) query() url.Values {
+	v := url.Values{}
+	for name, value := range as {
+		if value != "" {
+			v.Set(name, value)
+		}
 	}
+	return v
+}
+
+// PublishJSON stores one event whose data is a JSON value. Codes as those of Publish.
+func (c *Client) PublishJSON(ctx context.Context, topic string, data []byte, attributes Attributes) (tandem.Receipt, error) {
+	r := call{method: http.MethodPost, path: eventsPath(topic), query: attributes.query(), header: contentType("application/json"),
+		body: data, repeat: repeatRefused}
 	if attributes["id"] != "" {
 		r.repeat = repeatAlways
 	}
@@ -61,13 +75,6 @@ func (c *Client) PublishData(ctx context.Context, topic, contentType string, dat
 	return receipt, err
 }
 
-func eventsPath(topic string) string { return "/v1/topics/" + url.PathEscape(topic) + "/events" }
+func contentType(t string) http.Header { return http.Header{"Content-Type": {t}} }
 
-// unmarshalProblem reads a problem in a line of NDJSON or a part of a batch.
-func unmarshalProblem(b []byte) (*tandem.Problem, bool) {
-	var p tandem.Problem
-	if json.Unmarshal(b, &p) != nil || p.Status < 300 {
-		return nil, false
-	}
-	return &p, true
-}
+func eventsPath(topic string) string { return "/v1/topics/" + url.PathEscape(topic) + "/events" }
