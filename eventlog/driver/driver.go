@@ -79,6 +79,9 @@ type Info struct {
 	// TotalOrder: offsets come from one sequence over the whole log, in order of commit, so that one number is a place
 	// in any number of topics. Otherwise a cursor holds an offset for each partition.
 	TotalOrder bool
+	// SparseSeq: Seq rises but is not dense, because the engine counts what is no event, as Kafka does the ends of
+	// transactions. A difference of two is then an upper bound.
+	SparseSeq bool
 	// Dedup: where a repeated id is recognised.
 	Dedup DedupPlace
 	// MaxEventBytes is the engine's own limit; zero means none.
@@ -134,7 +137,8 @@ type Record struct {
 	Identity [16]byte
 	Sum      uint64
 
-	// Set by the engine.
+	// Set by the engine. Seq counts from 1; after an error of an engine that is not Atomic it is zero for the records that
+	// were not stored.
 	Offset    uint64
 	Seq       uint64
 	Duplicate bool
