@@ -1,0 +1,165 @@
+package delivery
+
+import (
+	"slices"
+	"time"
+)
+
+// keysForEndpoint is on how many keys attempts must fail, with no success between, for the endpoint to be the cause.
+const keysForEndpoint = 3
+
+// probesPerEvent is how often an event is the probe before that of another key is.
+const probesPerEvent = 3
+
+// endpoint tells the failure of an endpoint from that of a key. While it is failing nothing is read and only probes are sent:
+// the oldest event, and after three failures of it the oldest of another key. Probes do not count.
+type endpoint struct {
+	failing bool
+	reason  string
+	since   time.Time
+	probe   *delivery // under way
+	probeAt time.Time
+	// wantsMore lets the reader go on until it brings another key: every head in memory was the probe three times.
+	wantsMore bool
+
+	// suspects are the heads whose attempts failed since the last success, each of another key. They stay in memory, before the
+	// cursor, until a success shows that they are the cause themselves.
+	suspects []*delivery
+}
+
+// suspect notes a failure that may be the endpoint's and reports whether it is now.
+func (s *subscription) suspect(d *delivery) bool {
+	e := &s.endpoint
+	d.streak++
+	sameKey := func(o *delivery) bool { return o == d || o.lane != nil && o.lane == d.lane }
+	if i := slices.IndexFunc(e.suspects, sameKey); i >= 0 {
+		e.suspects[i] = d
+	} else {
+		e.suspects = append(e.suspects, d)
+	}
+	return len(e.suspects) >= keysForEndpoint
+}
+
+// cleared notes that the endpoint took an event, or refused it for what it is: who failed until now failed by itself.
+func (s *subscription) cleared() {
+	e := &s.endpoint
+	for _, d := range e.suspects {
+		d.streak = 0
+		if d.stage == stageRetrying && d.home == homeLog {
+			s.park(d)
+		}
+	}
+	clear(e.suspects)
+	e.suspects = e.suspects[:0]
+	if e.failing {
+		s.endpointBack()
+	}
+}
+
+// parkSuspects makes room: the events behind a failing one are what fills the memory. It reports whether any was parked. Their
+// attempts go back uncounted all the same if the endpoint turns out to be the cause.
+func (s *subscription) parkSuspects() bool {
+	parked := false
+	for _, d := range s.endpoint.suspects {
+		if d.stage == stageRetrying && d.home == homeLog {
+			s.park(d)
+			parked = true
+		}
+	}
+	return parked
+}
+
+// endpointFails stops the reader; what was tried goes back uncounted.
+func (s *subscription) endpointFails(d *delivery, r result, now time.Time) {
+	e := &s.endpoint
+	if e.failing {
+		s.probeFailed(d, r, now)
+		return
+	}
+	e.failing, e.reason, e.since = true, r.detail, now
+	s.detachAll()
+	back := e.suspects
+	e.suspects = nil
+	for _, o := range back {
+		if o == d || o.stage == stageSettled {
+			continue
+		}
+		// Those under way are put back by their own result; here go the attempts before it.
+		o.attempts -= o.streak
+		o.probes += o.streak
+		o.streak = 0
+		if o.stage != stageRetrying {
+			continue
+		}
+		if o.home == homeLog {
+			s.unretry(o)
+			s.makeReady(o)
+		}
+		s.storeBack(o)
+	}
+	before := max(0, d.streak-1)
+	d.attempts -= before
+	d.probes += before
+	d.streak = 0
+	s.m.opts.Logger.Warn("delivery: the endpoint fails", "subscription", s.name, "detail", r.detail)
+	s.probeFailed(d, r, now)
+}
+
+// probeFailed puts an attempt back that failed while the endpoint does, and sets the time of the next probe.
+func (s *subscription) probeFailed(d *delivery, r result, now time.Time) {
+	e := &s.endpoint
+	d.probes++
+	e.reason = r.detail
+	s.putBack(d)
+	n := (d.probes-1)%probesPerEvent + 1 + d.probes/probesPerEvent
+	at := now.Add(max(min(backoff(s.config.current().Backoff, n), maxProbeWait), min(r.retryAfter, maxRetryAfter)))
+	if at.After(e.probeAt) {
+		e.probeAt = at
+	}
+	s.poke()
+}
+
+// takeProbe returns the event to probe with, when it is time.
+func (s *subscription) takeProbe() *delivery {
+	e := &s.endpoint
+	if e.probe != nil || time.Now().Before(e.probeAt) {
+		return nil
+	}
+	var best *delivery
+	for _, d := range s.ready.all() {
+		if d.stage == stageReady && (best == nil || probeBefore(d, best)) {
+			best = d
+		}
+	}
+	if (best == nil || best.probes >= probesPerEvent) && !e.wantsMore {
+		e.wantsMore = true
+		s.pokeFeed()
+	}
+	if best == nil {
+		return nil
+	}
+	s.ready.remove(best)
+	e.probe = best
+	return best
+}
+
+// probeBefore orders candidates: who was the probe less often (in rounds of three), what was not at fault before, who is older.
+func probeBefore(a, b *delivery) bool {
+	ra, rb := a.probes/probesPerEvent, b.probes/probesPerEvent
+	if ra != rb {
+		return ra < rb
+	}
+	if pa, pb := a.home > homeLog, b.home > homeLog; pa != pb {
+		return pb
+	}
+	return a.older(b) < 0
+}
+
+// endpointBack lets the subscription go on.
+func (s *subscription) endpointBack() {
+	e := &s.endpoint
+	s.m.opts.Logger.Info("delivery: the endpoint is back", "subscription", s.name, "after", time.Since(e.since))
+	e.failing, e.wantsMore, e.reason, e.probeAt = false, false, "", time.Time{}
+	s.pokeFeed()
+	s.poke()
+}

@@ -1,0 +1,272 @@
+package delivery
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"net/http"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/eventlog"
+	"github.com/tandem-hybrid/tandem/eventlog/driver"
+	"github.com/tandem-hybrid/tandem/internal/delivery/webhook"
+)
+
+// Bounds of a subscription, unless Options says otherwise.
+const (
+	DefaultParkedKeys    = 1000
+	DefaultWaitingEvents = 10_000
+	DefaultCopyBytes     = 1 << 30
+)
+
+// Options configure a Manager. Services is required where a subscription names one.
+type Options struct {
+	// Services returns a service of the current configuration. It is asked before each attempt and must be cheap.
+	Services func(name string) (tandem.Service, bool)
+	// Secrets resolves a reference such as env:NAME. Nil refuses subscriptions with a secret.
+	Secrets func(ref string) (string, error)
+	// AllowURLs lets Put declare a URL of its own. The file may always.
+	AllowURLs bool
+	// Transport returns what carries the requests to a service, or to the host of a URL. It is asked once for each. Nil means
+	// webhook.NewTransport, whose idle connections Stop ends.
+	Transport func(service string) http.RoundTripper
+
+	ParkedKeys    int   // keys held back by a failing event, per subscription; zero means DefaultParkedKeys
+	WaitingEvents int   // events behind those; zero means DefaultWaitingEvents
+	CopyBytes     int64 // copies of events, dead or parked, per subscription; zero means DefaultCopyBytes
+
+	UserAgent string       // zero means "Tandem"
+	Logger    *slog.Logger // nil means slog.Default
+}
+
+// Manager owns the subscriptions of a log and delivers to them. All methods are safe for concurrent use.
+type Manager struct {
+	log  *eventlog.Log
+	opts Options
+
+	ops sync.Mutex // one operation that changes configurations at a time; taken before all other locks
+	// guarded by ops:
+	fence   driver.Fence
+	loaded  bool
+	running bool
+	cancel  context.CancelCauseFunc
+	done    sync.WaitGroup
+	ctx     context.Context // of the attempts
+
+	mu         sync.RWMutex // guards what follows
+	subs       map[string]*subscription
+	readers    map[driver.ID]*reader
+	transports map[string]http.RoundTripper
+}
+
+var errStopped = errors.New("the delivery loop stops")
+
+// New returns a Manager that delivers nothing before Start.
+func New(log *eventlog.Log, opts Options) *Manager {
+	if opts.Services == nil {
+		opts.Services = func(string) (tandem.Service, bool) { return tandem.Service{}, false }
+	}
+	if opts.ParkedKeys == 0 {
+		opts.ParkedKeys = DefaultParkedKeys
+	}
+	if opts.WaitingEvents == 0 {
+		opts.WaitingEvents = DefaultWaitingEvents
+	}
+	if opts.CopyBytes == 0 {
+		opts.CopyBytes = DefaultCopyBytes
+	}
+	if opts.UserAgent == "" {
+		opts.UserAgent = "Tandem"
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.Default()
+	}
+	return &Manager{log: log, opts: opts}
+}
+
+// Start takes the subscriptions over from any other Manager of this log and begins to deliver; it returns when all run. ctx
+// bounds only the start. Repeating it while the Manager runs does nothing; after Stop it starts again.
+func (m *Manager) Start(ctx context.Context) error {
+	m.ops.Lock()
+	defer m.ops.Unlock()
+	if m.running {
+		return nil
+	}
+	if err := m.load(ctx); err != nil {
+		return tandem.Wrap("start deliveries", err)
+	}
+	m.ctx, m.cancel = context.WithCancelCause(context.Background())
+	m.running = true
+	for _, s := range m.sorted() {
+		if err := s.run(ctx); err != nil {
+			m.stop(ctx)
+			return tandem.Wrap("start subscription "+s.name, err)
+		}
+	}
+	m.done.Go(m.housekeeping)
+	return nil
+}
+
+// Stop takes no new work, lets attempts under way finish until ctx is done, then cancels them, stores what is known and
+// returns when no goroutine of the Manager is left. What was cancelled is sent again after the next start. Repeating it does
+// nothing.
+func (m *Manager) Stop(ctx context.Context) error {
+	m.ops.Lock()
+	defer m.ops.Unlock()
+	return m.stop(ctx)
+}
+
+func (m *Manager) stop(ctx context.Context) error {
+	if !m.running {
+		return nil
+	}
+	m.running, m.loaded = false, false
+	subs := m.sorted()
+	for _, s := range subs {
+		s.drain()
+	}
+	for _, s := range subs {
+		select {
+		case <-s.idle:
+		case <-ctx.Done():
+		}
+	}
+	m.cancel(errStopped)
+	for _, r := range m.takeReaders() {
+		r.close()
+	}
+	var errs []error
+	for _, s := range subs {
+		errs = append(errs, s.halt(ctx))
+	}
+	m.done.Wait()
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, t := range m.transports {
+		if t, ok := t.(*http.Transport); ok {
+			t.CloseIdleConnections()
+		}
+	}
+	m.subs, m.transports = nil, nil
+	return tandem.Wrap("stop deliveries", errors.Join(errs...))
+}
+
+// load reads all subscriptions of the log, once.
+func (m *Manager) load(ctx context.Context) error {
+	if m.loaded {
+		return nil
+	}
+	fence, err := m.log.Own(ctx, "delivery")
+	if err != nil {
+		return err
+	}
+	subs := map[string]*subscription{}
+	var bad error
+	err = m.log.ScanState(ctx, configPrefix, func(key string, value []byte) bool {
+		name := key[len(configPrefix):]
+		c, err := parseConfig(value)
+		if err != nil {
+			bad = tandem.Wrap("configuration of "+name, err)
+			return false
+		}
+		subs[name] = newSubscription(m, name, c)
+		return true
+	})
+	if err = errors.Join(err, bad); err != nil {
+		return err
+	}
+	for name, s := range subs {
+		if s.config.Deleted {
+			if err := m.erase(ctx, name); err != nil {
+				return err
+			}
+			delete(subs, name)
+		}
+	}
+	m.mu.Lock()
+	m.subs, m.readers, m.transports = subs, map[driver.ID]*reader{}, map[string]http.RoundTripper{}
+	m.mu.Unlock()
+	m.fence, m.loaded = fence, true
+	return nil
+}
+
+// flushEvery is how often a cursor that moved only over events that do not match is stored. What lies between is read again
+// after a restart, and nothing of it is sent.
+const flushEvery = 10 * time.Second
+
+// housekeeping follows the topics and stores cursors that moved without deliveries.
+func (m *Manager) housekeeping() {
+	topics := make(chan struct{}, 1)
+	defer m.log.OnTopics(func() {
+		select {
+		case topics <- struct{}{}:
+		default:
+		}
+	})()
+	m.refresh()
+	tick := time.NewTicker(flushEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-topics:
+			m.refresh()
+		case <-tick.C:
+			for _, s := range m.sorted() {
+				s.flushMoved()
+			}
+		case <-m.ctx.Done():
+			return
+		}
+	}
+}
+
+// refresh gives every subscription the topics that it matches now.
+func (m *Manager) refresh() {
+	topics := m.log.Topics()
+	for _, s := range m.sorted() {
+		s.follow(topics)
+	}
+	m.dropReaders(topics)
+}
+
+func (m *Manager) sorted() []*subscription {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	all := make([]*subscription, 0, len(m.subs))
+	for _, name := range slices.Sorted(maps.Keys(m.subs)) {
+		all = append(all, m.subs[name])
+	}
+	return all
+}
+
+// find returns a subscription. Code: NotFound.
+func (m *Manager) find(name string) (*subscription, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if s := m.subs[name]; s != nil {
+		return s, nil
+	}
+	return nil, tandem.Errorf(tandem.CodeNotFound, "there is no subscription %q", name)
+}
+
+// transport returns what carries the requests to one service.
+func (m *Manager) transport(service string) http.RoundTripper {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	t := m.transports[service]
+	if t == nil {
+		if m.opts.Transport != nil {
+			t = m.opts.Transport(service)
+		} else {
+			t = webhook.NewTransport()
+		}
+		if m.transports != nil {
+			m.transports[service] = t
+		}
+	}
+	return t
+}

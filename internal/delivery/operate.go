@@ -1,0 +1,435 @@
+package delivery
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/eventlog"
+	"github.com/tandem-hybrid/tandem/eventlog/driver"
+)
+
+// Apply makes what the file declares so: all of it or, on an error, nothing. New subscriptions begin at their From; those that
+// the file no longer names are paused and marked orphan; one that the API created becomes the file's; a changed filter or list of topics holds
+// from the next event, the rest at once. Codes: Invalid, Unsupported, Unavailable.
+func (m *Manager) Apply(ctx context.Context, declared []tandem.Subscription) error {
+	if err := m.Check(declared); err != nil {
+		return err
+	}
+	m.ops.Lock()
+	defer m.ops.Unlock()
+	if err := m.load(ctx); err != nil {
+		return err
+	}
+	named := map[string]bool{}
+	var changes []*change
+	for i := range declared {
+		named[declared[i].Name] = true
+		c, err := m.declare(ctx, declared[i], OwnerFile)
+		if err != nil {
+			return err
+		}
+		if c != nil {
+			changes = append(changes, c)
+		}
+	}
+	for _, s := range m.sorted() {
+		c := s.configuration()
+		if !named[s.name] && c.Owner == OwnerFile && !c.Orphan {
+			changes = append(changes, &change{s: s, mutate: func(c *config) { c.Orphan = true }})
+		}
+	}
+	return m.change(ctx, changes)
+}
+
+// Put creates or changes a subscription of the API. ifMatch is an ETag that must hold, "*" for any subscription that exists, or
+// "" for no condition. Codes: Invalid, Unsupported, Conflict (the file owns the name), Precondition, Unavailable.
+func (m *Manager) Put(ctx context.Context, sub tandem.Subscription, ifMatch string) (created bool, err error) {
+	if err := m.check(&sub, false); err != nil {
+		return false, err
+	}
+	m.ops.Lock()
+	defer m.ops.Unlock()
+	if err := m.load(ctx); err != nil {
+		return false, err
+	}
+	s, err := m.find(sub.Name)
+	switch {
+	case err != nil && ifMatch != "":
+		return false, tandem.Errorf(tandem.CodePrecondition, "there is no subscription %q", sub.Name)
+	case err == nil:
+		c := s.configuration()
+		if c.Owner == OwnerFile && !c.Orphan {
+			return false, ownedByFile(sub.Name)
+		}
+		if ifMatch != "" && ifMatch != "*" && ifMatch != c.etag() {
+			return false, tandem.Errorf(tandem.CodePrecondition, "subscription %s was changed meanwhile", sub.Name).WithHint("read it again")
+		}
+	}
+	c, err := m.declare(ctx, sub, OwnerAPI)
+	if err != nil || c == nil {
+		return false, err
+	}
+	created = c.created
+	return created, m.change(ctx, []*change{c})
+}
+
+func ownedByFile(name string) error {
+	return tandem.Errorf(tandem.CodeConflict, "subscription %s is declared in the configuration file", name).WithHint("change the file and reload")
+}
+
+// declare returns what makes a declaration so, nil when it is.
+func (m *Manager) declare(ctx context.Context, sub tandem.Subscription, owner string) (*change, error) {
+	s, err := m.find(sub.Name)
+	if err != nil {
+		start, err := tandem.ParseStart(sub.From)
+		if err != nil {
+			return nil, err
+		}
+		if err := m.erase(ctx, sub.Name); err != nil { // what is left of one that was deleted
+			return nil, err
+		}
+		from, err := m.start(ctx, &sub, start)
+		if err != nil {
+			return nil, tandem.Wrap("start of subscription "+sub.Name, err)
+		}
+		c := config{Version: formatVersion, Owner: owner, Versions: []version{{Declaration: sub, From: from, At: time.Now().UTC()}}}
+		return &change{s: newSubscription(m, sub.Name, c), created: true}, nil
+	}
+	old := s.configuration()
+	if sameDeclaration(old.current(), &sub) && old.Owner == owner && !old.Orphan {
+		return nil, nil
+	}
+	ch := &change{s: s}
+	from := old.Versions[len(old.Versions)-1].From
+	fresh := !sameSelection(old.current(), &sub)
+	if fresh {
+		if len(old.Versions) >= maxVersions && !s.passed(1) {
+			return nil, tandem.Errorf(tandem.CodeConflict, "subscription %s was changed %d times since the events that it reads now", sub.Name, maxVersions).
+				WithHint("wait until it has caught up, or seek it")
+		}
+		s.hold() // until the new filter is there nothing may be judged by the old one that is stored from now on
+		if from, err = m.ends(ctx, &sub); err != nil {
+			s.release()
+			return nil, err
+		}
+	}
+	ch.mutate = func(c *config) {
+		c.Owner, c.Orphan = owner, false
+		v := version{Declaration: sub, Epoch: c.Epoch, From: from, At: time.Now().UTC()}
+		if !fresh {
+			c.Versions[len(c.Versions)-1] = v
+			return
+		}
+		if len(c.Versions) >= maxVersions {
+			c.Versions = c.Versions[1:]
+		}
+		c.Versions = append(c.Versions, v)
+	}
+	ch.held = fresh
+	return ch, nil
+}
+
+// change is a new configuration of a subscription, to be stored.
+type change struct {
+	s       *subscription
+	created bool
+	mutate  func(*config) // of one that is there
+	held    bool          // the subscription does not read until the change is made
+}
+
+// change stores configurations in one step and makes them so. Called with ops held.
+func (m *Manager) change(ctx context.Context, changes []*change) error {
+	defer func() {
+		for _, c := range changes {
+			if c.held {
+				c.s.release()
+			}
+		}
+	}()
+	if len(changes) == 0 {
+		return nil
+	}
+	// The groups of these subscriptions may hold their configuration, too: none may be stored between reading and writing.
+	slices.SortFunc(changes, func(a, b *change) int { return compareNames(a.s.name, b.s.name) })
+	tx := eventlog.Tx{Fence: &m.fence}
+	for _, c := range changes {
+		c.s.commitMu.Lock()
+		defer c.s.commitMu.Unlock()
+		if !c.created && m.running {
+			if err := c.s.flushLocked(ctx); err != nil {
+				return err
+			}
+		}
+		conf := c.s.configuration()
+		if c.mutate != nil {
+			c.mutate(&conf)
+		}
+		tx.State = append(tx.State, driver.StateOp{Key: configPrefix + c.s.name, Value: jsonValue(&conf)})
+	}
+	if _, err := m.log.Commit(ctx, &tx); err != nil {
+		return tandem.Wrap("store subscriptions", err)
+	}
+	for _, c := range changes {
+		if err := m.make(ctx, c); err != nil {
+			return err
+		}
+	}
+	m.reindex()
+	return nil
+}
+
+// make lets a stored change take effect.
+func (m *Manager) make(ctx context.Context, c *change) error {
+	s := c.s
+	if c.created {
+		m.mu.Lock()
+		m.subs[s.name] = s
+		m.mu.Unlock()
+		if m.running {
+			return s.run(ctx)
+		}
+		return nil
+	}
+	s.mu.Lock()
+	s.config.Versions = slices.Clone(s.config.Versions) // attempts under way read the old ones
+	c.mutate(&s.config)
+	if s.paused() {
+		s.detachAll()
+	}
+	s.kick()
+	s.mu.Unlock()
+	if m.running {
+		s.follow(m.log.Topics())
+	}
+	s.pokeFeed()
+	return nil
+}
+
+func compareNames(a, b string) int {
+	switch {
+	case a < b:
+		return -1
+	case a > b:
+		return 1
+	}
+	return 0
+}
+
+// configuration returns a copy that does not change.
+func (s *subscription) configuration() config {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	c := s.config
+	c.Versions = slices.Clone(c.Versions)
+	return c
+}
+
+// passed reports whether all tracks were read up to the i-th version.
+func (s *subscription) passed(i int) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if i >= len(s.config.Versions) || s.config.Versions[0].Epoch != s.config.Epoch {
+		return true
+	}
+	for _, t := range s.tracks {
+		if !s.isPast(t, &s.config.Versions[i].From) {
+			return false
+		}
+	}
+	return true
+}
+
+// hold stops reading until release.
+func (s *subscription) hold() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holds++
+	s.detachAll()
+}
+
+func (s *subscription) release() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.holds--
+	s.pokeFeed()
+}
+
+// Delete removes a subscription with all its state and dead letters. Attempts under way are cancelled. Codes: NotFound, Conflict
+// (the file owns it), Unavailable.
+func (m *Manager) Delete(ctx context.Context, name string) error {
+	m.ops.Lock()
+	defer m.ops.Unlock()
+	if err := m.load(ctx); err != nil {
+		return err
+	}
+	s, err := m.find(name)
+	if err != nil {
+		return err
+	}
+	c := s.configuration()
+	if c.Owner == OwnerFile && !c.Orphan {
+		return ownedByFile(name)
+	}
+	if err := m.change(ctx, []*change{{s: s, mutate: func(c *config) { c.Deleted = true }}}); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	delete(m.subs, name)
+	m.mu.Unlock()
+	m.reindex()
+	s.abandon()
+	return m.erase(ctx, name)
+}
+
+// erase removes all records of a subscription, its configuration last.
+func (m *Manager) erase(ctx context.Context, name string) error {
+	for {
+		tx := eventlog.Tx{Fence: &m.fence}
+		err := m.log.ScanState(ctx, subPrefix(name), func(key string, _ []byte) bool {
+			tx.State = append(tx.State, driver.StateOp{Key: key})
+			return len(tx.State) < deadChunk
+		})
+		if err != nil {
+			return err
+		}
+		last := len(tx.State) < deadChunk
+		if last {
+			tx.State = append(tx.State, driver.StateOp{Key: configPrefix + name})
+		}
+		if _, err := m.log.Commit(ctx, &tx); err != nil || last {
+			return tandem.Wrap("remove subscription "+name, err)
+		}
+	}
+}
+
+// Pause lets nothing more be sent; what is under way finishes. Codes: NotFound, Unavailable.
+func (m *Manager) Pause(ctx context.Context, name string) error {
+	return m.update(ctx, name, func(c *config) error { return nil }, func(c *config) { c.Paused = true })
+}
+
+// Resume undoes Pause, and lets a subscription go on that an endpoint's 410 has disabled. Codes: NotFound, Conflict (the
+// subscription is orphan), Unavailable.
+func (m *Manager) Resume(ctx context.Context, name string) error {
+	return m.update(ctx, name, func(c *config) error {
+		if c.Orphan {
+			return tandem.Errorf(tandem.CodeConflict, "subscription %s is orphan: the configuration file does not name it any more", name).
+				WithHint("declare it again, or delete it")
+		}
+		return nil
+	}, func(c *config) { c.Paused, c.Disabled = false, "" })
+}
+
+func (m *Manager) update(ctx context.Context, name string, allow func(*config) error, mutate func(*config)) error {
+	m.ops.Lock()
+	defer m.ops.Unlock()
+	if err := m.load(ctx); err != nil {
+		return err
+	}
+	s, err := m.find(name)
+	if err != nil {
+		return err
+	}
+	c := s.configuration()
+	if err := allow(&c); err != nil {
+		return err
+	}
+	return m.change(ctx, []*change{{s: s, mutate: mutate}})
+}
+
+// Seek lets a subscription read on from another place, forward or back, in a new epoch: what is parked or waiting is given up,
+// outcomes of attempts under way are ignored, and repeated events and their replies count as new. Dead letters stay. Codes: NotFound, Invalid
+// (the place), Gone (a cursor of another log), Unavailable.
+func (m *Manager) Seek(ctx context.Context, name string, to tandem.Start) error {
+	m.ops.Lock()
+	defer m.ops.Unlock()
+	if err := m.load(ctx); err != nil {
+		return err
+	}
+	s, err := m.find(name)
+	if err != nil {
+		return err
+	}
+	if !m.running {
+		return tandem.Errorf(tandem.CodeUnavailable, "deliveries are not running")
+	}
+	c := s.configuration()
+	s.hold()
+	defer s.release()
+	from, err := m.start(ctx, c.current(), to)
+	if err != nil {
+		return tandem.Wrap("seek "+name, err)
+	}
+	if err := s.seek(ctx, from); err != nil {
+		return tandem.Wrap("seek "+name, err)
+	}
+	s.follow(m.log.Topics())
+	m.reindex()
+	return nil
+}
+
+// seek begins a new epoch. Even if it returns an error it takes effect as soon as the log can store it.
+func (s *subscription) seek(ctx context.Context, from places) error {
+	s.commitMu.Lock()
+	defer s.commitMu.Unlock()
+	if err := s.flushLocked(ctx); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.config.Epoch++
+	v := version{Declaration: *s.config.current(), Epoch: s.config.Epoch, From: from, At: time.Now().UTC()}
+	s.config.Versions = append(slices.Clone(s.config.Versions), v)
+	if n := len(s.config.Versions); n > maxVersions {
+		s.config.Versions = s.config.Versions[n-maxVersions:]
+	}
+	s.configDirty = true
+	s.forget()
+	s.hurry()
+	s.mu.Unlock()
+	return s.flushLocked(ctx)
+}
+
+// forget gives up all that was read, with its records, but for redrives.
+func (s *subscription) forget() {
+	giveUp := func(d *delivery) {
+		if d.stage == stageSettled || d.home == homeRedrive {
+			return
+		}
+		s.drop(d)
+		if d.index >= 0 {
+			s.unretry(d)
+		}
+	}
+	for _, a := range slices.Concat(s.answered, s.alone) {
+		giveUp(a.d)
+	}
+	keep := func(all []answer) []answer {
+		return slices.DeleteFunc(all, func(a answer) bool { return a.d.stage == stageSettled })
+	}
+	s.answered, s.alone = keep(s.answered), keep(s.alone)
+	for _, l := range s.lanes {
+		for _, d := range l.queue {
+			giveUp(d)
+		}
+	}
+	for _, d := range slices.Concat(s.retry, s.ready.all()) {
+		giveUp(d)
+	}
+	for d := range s.parked {
+		giveUp(d)
+	}
+	for _, t := range s.tracks {
+		for i := range t.parts {
+			for _, d := range slices.Clone(t.parts[i].held) {
+				giveUp(d)
+			}
+		}
+		s.dropTrack(t)
+	}
+	clear(s.lanes)
+	s.endpoint.suspects = nil
+	if p := s.endpoint.probe; p != nil && p.stage == stageSettled {
+		s.endpoint.probe = nil
+	}
+}

@@ -1,0 +1,178 @@
+package delivery
+
+import (
+	"time"
+)
+
+// finish takes the result of an attempt. Called with mu held.
+func (s *subscription) finish(d *delivery, r result) {
+	probe := s.endpoint.probe == d
+	if probe {
+		s.endpoint.probe = nil
+	}
+	if d.stage == stageSettled {
+		return // sought over: the outcome belongs to an epoch that is gone
+	}
+	d.status, d.detail, d.took = r.status, r.detail, r.took
+	switch r.verdict {
+	case delivered:
+		if len(r.replies) > 0 {
+			d.stage = stageStoring
+			s.answered = append(s.answered, answer{d, d.rec, r.replies})
+			s.hurry()
+			return
+		}
+		s.deliver(d)
+	case refused:
+		s.failures++
+		s.bury(d, "refused")
+		s.cleared()
+	case looped:
+		d.attempts--
+		s.bury(d, "loop")
+	case exhausted:
+		d.attempts--
+		if d.detail == "" {
+			d.detail = "the process ended during the last attempt"
+		}
+		s.bury(d, "exhausted")
+	case vanished:
+		s.recordExpired(d.where, d.offset+1, 1)
+		s.settle(d)
+	case gone:
+		s.failures++
+		s.putBack(d)
+		s.disable("the endpoint answered 410: " + r.detail)
+	case aborted:
+		s.putBack(d)
+	case unread:
+		d.attempts--
+		s.retryAt(d, time.Now().Add(time.Second))
+	default:
+		s.failures++
+		s.fail(d, r, probe)
+	}
+}
+
+// deliver records that the event was taken.
+func (s *subscription) deliver(d *delivery) {
+	s.delivered++
+	s.settle(d)
+	s.cleared()
+}
+
+// settle records that d has its outcome and lets its key go on.
+func (s *subscription) settle(d *delivery) {
+	s.drop(d)
+	s.uncommitted++
+	if s.uncommitted >= maxUncommitted/2 {
+		s.hurry()
+	}
+	s.advance(d)
+}
+
+// drop removes the records of d.
+func (s *subscription) drop(d *delivery) {
+	switch d.home {
+	case homeLog:
+		s.unhold(d)
+		s.touch()
+	case homeParked:
+		delete(s.parked, d)
+		s.parkBytes -= int64(d.bytes)
+		s.put(s.key(kindParked)+d.where.String(), nil)
+		s.pokeFeed()
+	case homeWaiting:
+		s.waiting--
+		s.put(s.key(kindWaiting)+d.where.String(), nil)
+		s.pokeFeed()
+	case homeRedrive:
+		s.dropRedrive(d)
+	}
+	if d.tried {
+		s.put(s.key(kindTried)+d.where.String(), nil)
+	}
+	d.stage, d.rec, d.tried = stageSettled, nil, false
+}
+
+// bury ends a delivery as a dead letter.
+func (s *subscription) bury(d *delivery, reason string) {
+	value := appendLetter(letter{effort: s.effort(d), Reason: reason, At: time.Now().UTC()}, d.rec)
+	id := d.redrive
+	if id == "" {
+		id = deadID(d.where, d.epoch)
+	}
+	s.settle(d)
+	s.put(s.key(kindDead)+id, value)
+	s.countDead(1, len(value))
+	s.m.opts.Logger.Warn("delivery: dead", "subscription", s.name, "id", id, "reason", reason, "attempts", d.attempts, "detail", d.detail)
+}
+
+func (s *subscription) countDead(n, bytes int) {
+	s.copies.dead += n
+	s.copies.bytes += int64(bytes)
+	s.put(s.key(keyTally), s.copies.append(nil))
+	if n < 0 {
+		s.pokeFeed()
+	}
+}
+
+// disable stops the subscription for good, until it is resumed.
+func (s *subscription) disable(reason string) {
+	s.config.Disabled = reason
+	s.configDirty = true
+	s.hurry()
+	s.detachAll()
+	s.m.opts.Logger.Warn("delivery: disabled", "subscription", s.name, "reason", reason)
+}
+
+// fail decides what a failed attempt means: for the endpoint, or for the key of d.
+func (s *subscription) fail(d *delivery, r result, probe bool) {
+	now := time.Now()
+	e := &s.endpoint
+	switch {
+	case r.verdict == unreachable:
+		s.endpointFails(d, r, now)
+		return
+	case e.failing && r.verdict == troubled:
+		s.probeFailed(d, r, now)
+		return
+	case e.failing && probe:
+		s.endpointBack() // an answer of another kind: the endpoint is there, and the event is at fault
+	}
+	if r.verdict == troubled && s.suspect(d) {
+		s.endpointFails(d, r, now)
+		return
+	}
+	if d.attempts >= s.attempts() {
+		s.bury(d, "exhausted")
+		return
+	}
+	s.retryAt(d, now.Add(wait(s.config.current().Backoff, d.attempts, r.retryAfter)))
+	if r.verdict != troubled || d.home != homeLog {
+		s.park(d)
+	}
+	s.putEffort(d)
+}
+
+// putBack returns an attempt that does not count: d is a head that may be sent again.
+func (s *subscription) putBack(d *delivery) {
+	d.attempts--
+	s.unretry(d)
+	s.makeReady(d)
+	s.storeBack(d)
+}
+
+// storeBack records the attempts of a delivery that was put back.
+func (s *subscription) storeBack(d *delivery) {
+	switch {
+	case d.attempts > 0 || d.probes > 0 || d.home == homeRedrive:
+		s.putEffort(d)
+	case d.tried:
+		d.tried = false
+		s.put(s.key(kindTried)+d.where.String(), nil)
+	}
+	if d.home != homeLog {
+		d.rec = nil
+	}
+}

@@ -1,0 +1,161 @@
+package delivery
+
+import (
+	"context"
+	"time"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/eventlog"
+)
+
+// Info is a subscription as declared, with what identifies this version of it and who owns it.
+type Info struct {
+	Subscription tandem.Subscription
+	ETag         string
+	Owner        string // OwnerFile or OwnerAPI
+}
+
+// Get returns a declaration, its ETag and its owner. Code: NotFound.
+func (m *Manager) Get(name string) (sub tandem.Subscription, etag, owner string, err error) {
+	s, err := m.find(name)
+	if err != nil {
+		return tandem.Subscription{}, "", "", err
+	}
+	i := s.info()
+	return i.Subscription, i.ETag, i.Owner, nil
+}
+
+// List returns all subscriptions, by name.
+func (m *Manager) List() []Info {
+	all := m.sorted()
+	out := make([]Info, len(all))
+	for i, s := range all {
+		out[i] = s.info()
+	}
+	return out
+}
+
+func (s *subscription) info() Info {
+	c := s.configuration()
+	return Info{Subscription: *c.current(), ETag: c.etag(), Owner: c.Owner}
+}
+
+// Status returns what a subscription is doing. It reads at most one event of each partition that the subscription is behind in. Code: NotFound.
+func (m *Manager) Status(ctx context.Context, name string) (tandem.SubscriptionStatus, error) {
+	s, err := m.find(name)
+	if err != nil {
+		return tandem.SubscriptionStatus{}, err
+	}
+	st, unread, oldest := s.status()
+	first := uint64(0)
+	for i, u := range unread {
+		b, err := m.log.Bounds(ctx, u.topic, u.part)
+		if err != nil {
+			continue // deleted meanwhile
+		}
+		if i == 0 || u.cursor < first {
+			first = u.cursor
+		}
+		seq := max(u.seq, b.StartSeq)
+		if u.next >= b.End || seq >= b.EndSeq {
+			continue
+		}
+		st.Lag += b.EndSeq - seq
+		if at, ok := m.acceptedAt(ctx, u.where); ok && (oldest.IsZero() || at.Before(oldest)) {
+			oldest = at
+		}
+	}
+	if !oldest.IsZero() {
+		st.OldestUnacknowledged = oldest.UTC().Format(time.RFC3339Nano)
+		st.LagSeconds = max(0, time.Since(oldest).Seconds())
+	}
+	if sub, _, _, err := m.Get(name); err == nil && len(unread) > 0 {
+		st.Cursor = m.cursorAt(ctx, &sub, first)
+	}
+	return st, nil
+}
+
+// ahead is where a subscription is in a partition.
+type ahead struct {
+	where
+	next, seq, cursor uint64
+}
+
+// status returns what is known without reading: unread events are counted by the caller. oldest is the age of what is held.
+func (s *subscription) status() (st tandem.SubscriptionStatus, places []ahead, oldest time.Time) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	st = tandem.SubscriptionStatus{Name: s.name, InFlight: s.sending, Retrying: len(s.retry), ParkedKeys: len(s.parked), Waiting: s.waiting,
+		Dead: s.copies.dead, Delivered: s.delivered, Failed: s.failures}
+	st.State, st.Reason = s.state()
+	st.Lag = uint64(s.held + len(s.parked) + s.waiting)
+	older := func(d *delivery) {
+		if d.stage != stageSettled && d.home != homeRedrive && (oldest.IsZero() || d.accepted.Before(oldest)) {
+			oldest = d.accepted
+		}
+	}
+	for _, l := range s.lanes {
+		older(l.queue[0])
+	}
+	for _, d := range s.retry {
+		older(d)
+	}
+	for _, t := range s.tracks {
+		for i := range t.parts {
+			pt := &t.parts[i]
+			if len(pt.held) > 0 {
+				older(pt.held[0])
+			}
+			next, seq := pt.place()
+			places = append(places, ahead{where{t.topic, i, next}, next, seq, pt.cursor()})
+		}
+	}
+	return st, places, oldest
+}
+
+func (s *subscription) state() (state, reason string) {
+	switch {
+	case s.lost:
+		return "disabled", "another process has taken the subscription over"
+	case s.config.Orphan:
+		return "orphan", "the configuration file does not name it any more"
+	case s.config.Disabled != "":
+		return "disabled", s.config.Disabled
+	case s.config.Paused:
+		return "paused", "by request"
+	case s.storeFails:
+		return "failing", "outcomes cannot be stored"
+	case s.endpoint.failing:
+		return "failing", s.endpoint.reason
+	}
+	if why := s.full(); why != "" && why != inMemory {
+		return "capped", "no further events are read: the limit of " + why + " is reached"
+	}
+	return "running", ""
+}
+
+// acceptedAt returns when the first event from a place on was accepted.
+func (m *Manager) acceptedAt(ctx context.Context, w where) (time.Time, bool) {
+	recs, err := m.log.ReadPartition(ctx, w.topic, w.part, w.offset, 1, nil)
+	if err != nil || len(recs) == 0 {
+		return time.Time{}, false
+	}
+	return recs[0].Meta.Accepted, true
+}
+
+// cursorAt returns the cursor before an offset, "" where the engine has no single number for it.
+func (m *Manager) cursorAt(ctx context.Context, sub *tandem.Subscription, offset uint64) tandem.Cursor {
+	if !m.log.Info().TotalOrder || offset == 0 {
+		return ""
+	}
+	sel, err := eventlog.Select(sub.Topics...)
+	if err != nil {
+		return ""
+	}
+	r, err := m.log.NewReader(ctx, sel, tandem.Start{})
+	if err != nil {
+		return ""
+	}
+	defer r.Close()
+	return r.CursorAfter(&tandem.Record{Position: tandem.Position{Offset: offset - 1}})
+}

@@ -1,0 +1,255 @@
+package delivery
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/eventlog/driver"
+)
+
+// Bounds of what a subscription holds in memory.
+const (
+	maxHeld      = 1024
+	maxHeldBytes = 8 << 20
+	// roomAt is how far what is held must fall before a full subscription reads again, so that it reads in batches.
+	roomAt = maxHeld / 2
+)
+
+// subscription is a running subscription. One goroutine commits and keeps time (loop), one reads what the shared readers do
+// not bring (feed), and up to Concurrency workers send.
+type subscription struct {
+	m      *Manager
+	name   string
+	idle   chan struct{} // closed when nothing is in flight, once drained
+	done   chan struct{} // closed by halt: loop and feed end
+	wake   chan struct{} // for loop
+	feedC  chan struct{} // for feed
+	group  sync.WaitGroup
+	ctx    context.Context // of attempts
+	cancel context.CancelFunc
+
+	commitMu sync.Mutex // held over each Commit, so that snapshots are stored in the order in which they were taken
+	stuck    *group     // guarded by commitMu: could not be stored; goes first
+
+	mu     sync.Mutex // guards what follows; taken after reader.part.mu
+	config config
+	fence  driver.Fence
+	target targetCache
+
+	tracks map[driver.ID]*track
+	lanes  map[laneKey]*lane
+	ready  fifo // heads that may be sent
+	begun  fifo // their start is recorded, their slot in flight is taken
+	retry  retryHeap
+
+	draining bool // nothing more is sent
+	halted   bool // nothing more is committed either
+	lost     bool // another Manager owns the subscription
+	holds    int  // operations that let nothing be read until they are done
+	drained  bool // idle is closed
+
+	workers      int // goroutines that send
+	sending      int // of those, with an attempt under way
+	inFlight     int // sending, or about to
+	held         int // deliveries of home log, without outcome
+	heldBytes    int
+	parked       map[*delivery]struct{} // of home parked
+	waiting      int                    // deliveries of home waiting
+	redrives     map[string]*delivery   // by id of the dead letter, until their outcome is stored
+	moreRedrives bool                   // there may be redrive records that are not in memory
+	copies       tally                  // dead letters
+	parkBytes    int64
+	careful      int // first attempts whose start is recorded, since an earlier process may have died of one of them
+
+	endpoint endpoint
+
+	ops         map[string][]byte // state records to be stored with the next group; nil deletes
+	dirty       bool              // there is something to commit
+	urgent      bool              // at once
+	commitAt    time.Time
+	uncommitted int      // outcomes that no group has taken yet
+	storeFails  bool     // the last group could not be stored: nothing more is sent
+	configDirty bool     // the configuration goes with the next group
+	answered    []answer // deliveries whose replies go with the next group
+	alone       []answer // those that go one by one, since the log refused one of them
+	after       []func() // called with mu held when the next group is stored
+
+	delivered, failures uint64
+}
+
+func newSubscription(m *Manager, name string, c config) *subscription {
+	return &subscription{
+		m: m, name: name, config: c,
+		idle: make(chan struct{}), done: make(chan struct{}), wake: make(chan struct{}, 1), feedC: make(chan struct{}, 1),
+		tracks: map[driver.ID]*track{}, lanes: map[laneKey]*lane{}, redrives: map[string]*delivery{}, parked: map[*delivery]struct{}{}, ops: map[string][]byte{},
+	}
+}
+
+// run loads the state and starts the goroutines.
+func (s *subscription) run(ctx context.Context) error {
+	fence, err := s.m.log.Own(ctx, "delivery/"+s.name)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.fence = fence
+	s.ctx, s.cancel = context.WithCancel(s.m.ctx)
+	s.mu.Unlock()
+	if err := s.load(ctx); err != nil {
+		return err
+	}
+	s.follow(s.m.log.Topics())
+	s.group.Go(s.loop)
+	s.group.Go(s.feed)
+	s.mu.Lock()
+	s.kick()
+	s.mu.Unlock()
+	return nil
+}
+
+// drain lets nothing more be sent. idle is closed when nothing is in flight any more.
+func (s *subscription) drain() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.draining = true
+	s.detachAll()
+	s.checkDrained()
+}
+
+func (s *subscription) checkDrained() {
+	if s.draining && !s.drained && s.inFlight == 0 {
+		s.drained = true
+		close(s.idle)
+	}
+}
+
+// halt ends the goroutines after the attempts were cancelled, and stores what is known.
+func (s *subscription) halt(ctx context.Context) error {
+	s.mu.Lock()
+	started := s.cancel != nil
+	s.mu.Unlock()
+	if !started {
+		return nil
+	}
+	<-s.idle // soon, since the attempts are cancelled
+	s.cancel()
+	err := s.flush(ctx)
+	if err == nil {
+		s.mu.Lock()
+		s.put(s.key(keyRun), nil)
+		s.markMoved()
+		s.mu.Unlock()
+		err = s.flush(ctx)
+	}
+	s.mu.Lock()
+	s.halted = true
+	lost := s.lost
+	s.mu.Unlock()
+	close(s.done)
+	s.group.Wait()
+	if lost {
+		return nil
+	}
+	return err
+}
+
+// abandon ends the goroutines of a deleted subscription without storing anything.
+func (s *subscription) abandon() {
+	s.mu.Lock()
+	s.draining, s.halted = true, true
+	s.detachAll()
+	s.checkDrained()
+	started := s.cancel != nil
+	s.mu.Unlock()
+	if !started {
+		return
+	}
+	s.cancel()
+	close(s.done)
+	s.group.Wait()
+}
+
+// paused reports whether the configuration lets nothing be sent.
+func (s *subscription) paused() bool {
+	return s.config.Paused || s.config.Orphan || s.config.Deleted || s.config.Disabled != "" || s.lost
+}
+
+// full reports why nothing more can be read: "" when there is room, "memory", or the cap that is reached.
+func (s *subscription) full() string {
+	switch o := &s.m.opts; {
+	case len(s.parked) >= o.ParkedKeys:
+		return "parked keys"
+	case s.waiting >= o.WaitingEvents:
+		return "waiting events"
+	case s.copies.bytes+s.parkBytes >= o.CopyBytes:
+		return "bytes of dead letters and parked events"
+	case s.held >= maxHeld || s.heldBytes >= maxHeldBytes:
+		return inMemory
+	}
+	return ""
+}
+
+const inMemory = "memory"
+
+// reading reports whether events may be taken in.
+func (s *subscription) reading() bool {
+	return !s.draining && !s.paused() && s.holds == 0 && (!s.endpoint.failing || s.endpoint.wantsMore)
+}
+
+// poke wakes the loop.
+func (s *subscription) poke() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// pokeFeed wakes the reader of what is behind.
+func (s *subscription) pokeFeed() {
+	select {
+	case s.feedC <- struct{}{}:
+	default:
+	}
+}
+
+func (s *subscription) key(kind string) string { return subPrefix(s.name) + kind }
+
+// put notes a state record for the next group.
+func (s *subscription) put(key string, value []byte) {
+	s.ops[key] = value
+	s.touch()
+}
+
+// touch notes that there is something to commit.
+func (s *subscription) touch() {
+	if !s.dirty {
+		s.dirty = true
+		s.commitAt = time.Now().Add(groupTime)
+		s.poke()
+	}
+}
+
+// hurry commits at once.
+func (s *subscription) hurry() {
+	s.touch()
+	if !s.urgent {
+		s.urgent = true
+		s.poke()
+	}
+}
+
+func (s *subscription) attempts() int {
+	if n := s.config.current().Attempts; n > 0 {
+		return n
+	}
+	return tandem.DefaultAttempts
+}
+
+func (s *subscription) concurrency() int {
+	if n := s.config.current().Concurrency; n > 0 {
+		return n
+	}
+	return tandem.DefaultConcurrency
+}
