@@ -131,6 +131,9 @@ func (c *Client) send(ctx context.Context, r call, body io.Reader) (*http.Respon
 		req.Header[name] = values
 	}
 	req.Header.Set("User-Agent", c.agent)
+	if r.body != nil && req.Header.Get("Content-Type") == "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
 	if req.Header.Get("Accept") == "" {
 		req.Header.Set("Accept", "application/json")
 	}
