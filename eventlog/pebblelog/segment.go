@@ -85,7 +85,9 @@ func (e *Engine) seal(g *group) error {
 	s := e.segment
 	e.segment = nil
 	s.Sealed = g.now.UnixNano()
-	e.replaceSegment(s.segment)
+	sealed := s.segment
+	// Retention must not see it before what it will look for is stored.
+	g.after = append(g.after, func() { e.replaceSegment(sealed) })
 	if err := putJSON(g.batch, segmentFrom(spaceSegment, s.ID), s.segment); err != nil {
 		return err
 	}

@@ -35,9 +35,8 @@ func (e *Engine) addSegment(v segment) {
 	e.segments.set(append(slices.Clone(e.segments.all()), v))
 }
 
+// replaceSegment makes it known that a segment was sealed. mu must be held.
 func (e *Engine) replaceSegment(v segment) {
-	e.mu.Lock()
-	defer e.mu.Unlock()
 	list := slices.Clone(e.segments.all())
 	for i := range list {
 		if list[i].ID == v.ID {
