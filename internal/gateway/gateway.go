@@ -84,6 +84,7 @@ func (g *Gateway) Stop(ctx context.Context) error {
 type exchange struct {
 	httpx.Recorder
 	g     *Gateway
+	in    *http.Request // as it came: its trailers appear in it at the end of the body
 	table *table
 	route *endpoint
 
@@ -100,7 +101,7 @@ type exchange struct {
 
 // ServeHTTP implements http.Handler.
 func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	x := &exchange{Recorder: httpx.Recorder{ResponseWriter: w}, g: g, table: g.table.Load()}
+	x := &exchange{Recorder: httpx.Recorder{ResponseWriter: w}, g: g, in: r, table: g.table.Load()}
 	if g.opts.Observe != nil {
 		began := time.Now()
 		defer func() {

@@ -34,7 +34,7 @@ func (x *exchange) forward(r *http.Request) error {
 	x.patience.start(x.route.upstream.timeout, cancel)
 	defer x.patience.end()
 	if r.Body != nil && r.Body != http.NoBody {
-		x.body = &body{ReadCloser: r.Body, x: x, rc: http.NewResponseController(x.ResponseWriter), in: r}
+		x.body = &body{ReadCloser: r.Body, x: x, rc: http.NewResponseController(x.ResponseWriter)}
 		if n := x.route.maxBody; n > 0 {
 			x.body.ReadCloser = http.MaxBytesReader(x.ResponseWriter, r.Body, n)
 		}
@@ -70,14 +70,27 @@ func modifyResponse(res *http.Response) error {
 	dropReserved(res.Header)
 	dropReserved(res.Trailer)
 	x.settle(res)
+	x.early(res.Header)
 	res.Header.Set(tandem.HeaderFlow, x.flow)
 	return nil
+}
+
+// early lets an answer go out though the body of the request has not all come. HTTP/1 would wait for it; and since the rest
+// of it may never come, or come after the handler is gone, the connection is not used again.
+func (x *exchange) early(answer http.Header) {
+	if x.body == nil || x.body.ended.Load() || x.in.ProtoMajor != 1 {
+		return
+	}
+	if x.body.rc.EnableFullDuplex() == nil {
+		answer.Set("Connection", "close")
+	}
 }
 
 // serviceFailed answers when there is no answer to pass on.
 func serviceFailed(w http.ResponseWriter, out *http.Request, err error) {
 	x := out.Context().Value(exchangeKey{}).(*exchange)
 	x.Header().Set(tandem.HeaderFlow, x.flow)
+	x.early(x.Header())
 	if x.body != nil {
 		if cause := x.body.failed.Load(); cause != nil && out.Context().Err() == nil {
 			httpx.WriteProblem(x, httpx.BodyError(*cause))
@@ -97,9 +110,9 @@ func isDial(err error) bool {
 type body struct {
 	io.ReadCloser
 	x       *exchange
-	in      *http.Request
 	rc      *http.ResponseController
 	trailer atomic.Pointer[http.Header] // of the outgoing request
+	ended   atomic.Bool
 	failed  atomic.Pointer[error]
 }
 
@@ -113,9 +126,10 @@ func (b *body) Read(p []byte) (int, error) {
 	b.x.patience.goOn()
 	switch {
 	case err == io.EOF:
+		b.ended.Store(true)
 		if out := b.trailer.Load(); out != nil {
 			for name := range *out {
-				(*out)[name] = b.in.Trailer[name]
+				(*out)[name] = b.x.in.Trailer[name]
 			}
 		}
 	case err != nil:
