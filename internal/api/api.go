@@ -1,0 +1,196 @@
+package api
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/eventlog"
+	"github.com/tandem-hybrid/tandem/internal/auth"
+	"github.com/tandem-hybrid/tandem/internal/httpx"
+)
+
+// Streams answers requests for events. internal/stream has one.
+type Streams interface {
+	Serve(w http.ResponseWriter, r *http.Request, sel eventlog.Selection, filter tandem.Filter)
+	Open() int    // streams and long polls open
+	Sent() uint64 // events handed out
+}
+
+// Operations answers requests for an operation. internal/operation has one.
+type Operations interface {
+	Serve(w http.ResponseWriter, r *http.Request, id string)
+}
+
+// Subscriptions is what the API needs of internal/delivery. Unknown names are NotFound.
+type Subscriptions interface {
+	List() []tandem.Subscription
+	// Get returns a declaration, its entity tag and its owner: "file" or "api".
+	Get(name string) (sub tandem.Subscription, etag, owner string, err error)
+	// Put creates or changes one. ifMatch is the entity tag that it must have, "" for any.
+	Put(ctx context.Context, sub tandem.Subscription, ifMatch string) (created bool, err error)
+	Delete(ctx context.Context, name string) error
+	Status(ctx context.Context, name string) (tandem.SubscriptionStatus, error)
+	Pause(ctx context.Context, name string) error
+	Resume(ctx context.Context, name string) error
+	Seek(ctx context.Context, name string, start tandem.Start) error
+	// DeadLetters returns those after an id, "" for the first ones, and the id to go on after, "" at the end.
+	DeadLetters(ctx context.Context, name, after string, limit int) (letters []tandem.DeadLetter, next string, err error)
+	// Redrive and Discard take ids, nil for all, and return how many there were.
+	Redrive(ctx context.Context, name string, ids []string) (int, error)
+	Discard(ctx context.Context, name string, ids []string) (int, error)
+}
+
+// Config is the configuration file.
+type Config interface {
+	// Owns reports whether the file declares a name; kind is "topic" or "subscription".
+	Owns(kind, name string) bool
+	// Orphan reports whether an earlier file declared a topic that this one does not.
+	Orphan(topic string) bool
+	// Reload reads the file again: all of it takes effect, or nothing and the error says why.
+	Reload(ctx context.Context) error
+}
+
+// Options say what an API serves. Log, Auth and Streams are required; resources whose room is nil answer 501.
+type Options struct {
+	Log           *eventlog.Log
+	Auth          *auth.Auth
+	Streams       Streams
+	Operations    Operations
+	Subscriptions Subscriptions
+	Config        Config
+
+	Metrics *prometheus.Registry // nil means one of its own
+	Logger  *slog.Logger         // nil means slog.Default
+	// Ready says why the server is not ready, beside what the log says; nil means always.
+	Ready   func() error
+	Version string
+
+	MaxEventBytes int           // as the log's; zero means tandem.DefaultMaxEventBytes
+	MaxBatchBytes int64         // largest body of a batch; zero means 16 MiB
+	BodyTimeout   time.Duration // for a body, or for each piece of NDJSON and of its answer; zero means one minute
+}
+
+func (o *Options) setDefaults() {
+	if o.Metrics == nil {
+		o.Metrics = prometheus.NewRegistry()
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.MaxEventBytes == 0 {
+		o.MaxEventBytes = tandem.DefaultMaxEventBytes
+	}
+	if o.MaxBatchBytes == 0 {
+		o.MaxBatchBytes = 16 << 20
+	}
+	if o.BodyTimeout == 0 {
+		o.BodyTimeout = time.Minute
+	}
+}
+
+// API is the handler of the API listener. It is safe for concurrent use.
+type API struct {
+	opts      Options
+	log       *eventlog.Log
+	resources []resource
+	metrics   *metrics
+	declared  *declarations
+	publishes sync.Pool // *publishing
+	groups    sync.Pool // *group
+
+	change sync.Mutex // held while a declaration is compared with its entity tag and changed
+}
+
+// New returns the API of a log.
+func New(opts Options) *API {
+	opts.setDefaults()
+	a := &API{opts: opts, log: opts.Log}
+	a.metrics = newMetrics(&opts)
+	a.resources = resources(a.metrics)
+	a.declared = newDeclarations(opts.Log)
+	a.publishes.New = func() any { return new(publishing) }
+	a.groups.New = func() any { return new(group) }
+	return a
+}
+
+// Close takes the API's registration off the log. Requests under way are not waited for: that is the http.Server's to do.
+func (a *API) Close() { a.declared.stop() }
+
+// call is one request.
+type call struct {
+	w   httpx.Recorder
+	r   *http.Request
+	arg string         // the variable part of the path
+	who *auth.Identity // nil where anybody may ask
+
+	begin time.Time
+}
+
+// deadline bounds how long the body of the request may take to arrive.
+func (c *call) deadline(d time.Duration) {
+	_ = http.NewResponseController(c.w.ResponseWriter).SetReadDeadline(c.begin.Add(d)) // not every writer of a test has one
+}
+
+// ServeHTTP implements http.Handler.
+func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	c := &call{w: httpx.Recorder{ResponseWriter: w}, r: r, begin: time.Now()}
+	defer httpx.Recovered(a.opts.Logger, &c.w, r)
+	m, err := a.route(c)
+	if err == nil {
+		err = m.handle(a, c)
+	}
+	if err != nil {
+		a.problem(c, err)
+	}
+	a.metrics.answered(m, c)
+}
+
+// route finds the method that a request is for and checks that the caller may use it.
+func (a *API) route(c *call) (*method, error) {
+	res, arg := find(a.resources, c.r.URL.Path)
+	if res == nil {
+		return nil, tandem.Errorf(tandem.CodeNotFound, "there is no resource at this path").WithHint("GET /v1/openapi.json lists them")
+	}
+	c.arg = arg
+	m := res.method(c.r.Method)
+	if m == nil {
+		c.w.Header().Set("Allow", res.allow)
+		if c.r.Method == http.MethodOptions {
+			return &res.options, nil
+		}
+		return nil, tandem.Errorf(tandem.CodeMethod, "%s is not allowed here", shorten(c.r.Method)).WithHint("allowed are %s", res.allow)
+	}
+	if m.role == "" {
+		return m, nil
+	}
+	var err error
+	if c.who, err = a.opts.Auth.Identify(c.r); err != nil {
+		return m, err
+	}
+	return m, c.who.Require(m.role)
+}
+
+// problem answers with what went wrong. What a client cannot have caused is logged, since the answer does not show it.
+func (a *API) problem(c *call, err error) {
+	if tandem.CodeOf(err) == tandem.CodeInternal && c.r.Context().Err() == nil {
+		a.opts.Logger.Error("a request failed", "method", c.r.Method, "path", c.r.URL.Path, "error", err)
+	}
+	if c.w.Status != 0 {
+		panic(http.ErrAbortHandler) // the answer has begun: it must not look whole
+	}
+	auth.WriteProblem(&c.w, c.r, err)
+}
+
+func shorten(s string) string {
+	if len(s) > 32 {
+		s = s[:32] + "…"
+	}
+	return strings.ToValidUTF8(s, "")
+}

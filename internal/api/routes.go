@@ -1,0 +1,158 @@
+package api
+
+import (
+	"net/http"
+	"slices"
+	"strings"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/auth"
+)
+
+// route is one line of the table of routes. A path has at most one variable part, {name}, which holds neither / nor :.
+type route struct {
+	method, path string
+	role         string // "" lets anybody ask
+	handle       func(*API, *call) error
+}
+
+// routes is every resource there is. openapi.json says what each takes and gives.
+var routes = []route{
+	{"POST", "/v1/topics/{topic}/events", auth.RolePublish, (*API).publish},
+	{"GET", "/v1/topics/{topic}/events", auth.RoleRead, (*API).readTopic},
+	{"GET", "/v1/events", auth.RoleRead, (*API).readTopics},
+
+	{"GET", "/v1/topics", auth.RoleRead, (*API).listTopics},
+	{"GET", "/v1/topics/{topic}", auth.RoleRead, (*API).getTopic},
+	{"PUT", "/v1/topics/{topic}", auth.RoleOperate, (*API).putTopic},
+	{"DELETE", "/v1/topics/{topic}", auth.RoleOperate, (*API).deleteTopic},
+
+	{"GET", "/v1/subscriptions", auth.RoleRead, (*API).listSubscriptions},
+	{"GET", "/v1/subscriptions/{name}", auth.RoleRead, (*API).getSubscription},
+	{"PUT", "/v1/subscriptions/{name}", auth.RoleOperate, (*API).putSubscription},
+	{"DELETE", "/v1/subscriptions/{name}", auth.RoleOperate, (*API).deleteSubscription},
+	{"POST", "/v1/subscriptions/{name}:pause", auth.RoleOperate, (*API).pauseSubscription},
+	{"POST", "/v1/subscriptions/{name}:resume", auth.RoleOperate, (*API).resumeSubscription},
+	{"POST", "/v1/subscriptions/{name}:seek", auth.RoleOperate, (*API).seekSubscription},
+	{"GET", "/v1/subscriptions/{name}/dead-letters", auth.RoleRead, (*API).listDeadLetters},
+	{"POST", "/v1/subscriptions/{name}/dead-letters:redrive", auth.RoleOperate, (*API).redriveDeadLetters},
+	{"POST", "/v1/subscriptions/{name}/dead-letters:discard", auth.RoleOperate, (*API).discardDeadLetters},
+
+	{"GET", "/v1/operations/{id}", auth.RoleRead, (*API).operation},
+	{"DELETE", "/v1/operations/{id}", auth.RoleOperate, (*API).operation},
+
+	{"POST", "/v1/config:reload", auth.RoleOperate, (*API).reload},
+	{"GET", "/v1/openapi.json", auth.RoleRead, (*API).openapi},
+	{"GET", "/metrics", auth.RoleRead, (*API).serveMetrics},
+	{"GET", "/livez", "", (*API).livez},
+	{"GET", "/readyz", "", (*API).readyz},
+}
+
+// planned are resources that a later version has. They answer 501, so that a client can tell them from a wrong path.
+var planned = []route{
+	{"POST", "/v1/subscriptions/{name}:pull", auth.RoleRead, (*API).unsupported},
+	{"POST", "/v1/subscriptions/{name}:ack", auth.RoleRead, (*API).unsupported},
+	{"POST", "/v1/subscriptions/{name}:nack", auth.RoleRead, (*API).unsupported},
+	{"POST", "/v1/subscriptions/{name}:extend", auth.RoleRead, (*API).unsupported},
+	{"POST", "/v1/subscriptions/{name}:test", auth.RoleOperate, (*API).unsupported},
+	{"GET", "/v1/subscriptions/{name}/deliveries", auth.RoleRead, (*API).unsupported},
+	{"GET", "/v1/flows", auth.RoleRead, (*API).unsupported},
+	{"GET", "/v1/flows/{id}", auth.RoleRead, (*API).unsupported},
+	{"GET", "/v1/explain", auth.RoleRead, (*API).unsupported},
+	{"GET", "/v1/schemas", auth.RoleRead, (*API).unsupported},
+	{"GET", "/v1/asyncapi.json", auth.RoleRead, (*API).unsupported},
+}
+
+func (a *API) unsupported(c *call) error { return notSupported(c.r.URL.Path) }
+
+func notSupported(what string) error {
+	return tandem.Errorf(tandem.CodeUnsupported, "%s is not supported yet", what).WithHint("GET /v1/openapi.json lists what is")
+}
+
+// resource is all the methods of one path.
+type resource struct {
+	path           string
+	prefix, suffix string // around the variable part
+	variable       bool
+	methods        []method
+	options        method
+	allow          string
+}
+
+type method struct {
+	name    string
+	role    string
+	handle  func(*API, *call) error
+	seconds prometheus.Observer
+}
+
+// resources groups the tables by path.
+func resources(m *metrics) []resource {
+	var all []resource
+	for _, r := range slices.Concat(routes, planned) {
+		i := slices.IndexFunc(all, func(res resource) bool { return res.path == r.path })
+		if i < 0 {
+			res := resource{path: r.path, prefix: r.path, options: method{name: http.MethodOptions, handle: (*API).options}}
+			if before, rest, ok := strings.Cut(r.path, "{"); ok {
+				_, after, _ := strings.Cut(rest, "}")
+				res.prefix, res.suffix, res.variable = before, after, true
+			}
+			i = len(all)
+			all = append(all, res)
+		}
+		all[i].methods = append(all[i].methods, method{r.method, r.role, r.handle, m.requests.WithLabelValues(r.method, r.path)})
+	}
+	for i := range all {
+		allow := []string{http.MethodOptions}
+		for _, m := range all[i].methods {
+			allow = append(allow, m.name)
+			if m.name == http.MethodGet {
+				allow = append(allow, http.MethodHead)
+			}
+		}
+		slices.Sort(allow)
+		all[i].allow = strings.Join(allow, ", ")
+	}
+	return all
+}
+
+// find returns the resource of a path and the text of its variable part. The table is short and its first line is the
+// busiest, so it is walked.
+func find(all []resource, path string) (*resource, string) {
+	for i := range all {
+		res := &all[i]
+		if !res.variable {
+			if path == res.prefix {
+				return res, ""
+			}
+			continue
+		}
+		if len(path) <= len(res.prefix)+len(res.suffix) || !strings.HasPrefix(path, res.prefix) || !strings.HasSuffix(path, res.suffix) {
+			continue
+		}
+		if arg := path[len(res.prefix) : len(path)-len(res.suffix)]; !strings.ContainsAny(arg, "/:") {
+			return res, arg
+		}
+	}
+	return nil, ""
+}
+
+// method returns what handles a method: GET also answers HEAD, whose body net/http leaves out.
+func (res *resource) method(name string) *method {
+	if name == http.MethodHead {
+		name = http.MethodGet
+	}
+	for i := range res.methods {
+		if res.methods[i].name == name {
+			return &res.methods[i]
+		}
+	}
+	return nil
+}
+
+func (a *API) options(c *call) error {
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}

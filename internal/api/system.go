@@ -1,0 +1,79 @@
+package api
+
+import (
+	_ "embed"
+	"net/http"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/httpx"
+)
+
+//go:embed openapi.json
+var openapiDocument []byte
+
+func (a *API) openapi(c *call) error {
+	if _, err := c.query(); err != nil {
+		return err
+	}
+	h := c.w.Header()
+	etag := `"` + tandem.DerivedID(string(openapiDocument)) + `"`
+	h.Set("ETag", etag)
+	h.Set("Cache-Control", "no-cache")
+	if httpx.NotModified(c.r.Header, etag) {
+		c.w.WriteHeader(http.StatusNotModified)
+		return nil
+	}
+	h.Set("Content-Type", "application/json")
+	h.Set("X-Content-Type-Options", "nosniff")
+	_, _ = c.w.Write(openapiDocument)
+	return nil
+}
+
+func (a *API) operation(c *call) error {
+	if a.opts.Operations == nil {
+		return notSupported("an operation")
+	}
+	a.opts.Operations.Serve(&c.w, c.r, c.arg)
+	return nil
+}
+
+func (a *API) reload(c *call) error {
+	if _, err := c.query(); err != nil {
+		return err
+	}
+	if a.opts.Config == nil {
+		return tandem.Errorf(tandem.CodeConflict, "there is no configuration file to read again").WithHint("start the server with --config")
+	}
+	if err := a.opts.Config.Reload(c.r.Context()); err != nil {
+		return err
+	}
+	c.w.WriteHeader(http.StatusNoContent)
+	return nil
+}
+
+func (a *API) serveMetrics(c *call) error {
+	a.metrics.handler.ServeHTTP(&c.w, c.r)
+	return nil
+}
+
+// livez says that the process answers.
+func (a *API) livez(c *call) error {
+	c.w.Header().Set("Cache-Control", "no-store")
+	httpx.WriteJSON(&c.w, http.StatusOK, map[string]bool{"live": true})
+	return nil
+}
+
+// readyz says whether events can be published. It is also for probes that have no token, so its reason names no names.
+func (a *API) readyz(c *call) error {
+	err := a.log.Health()
+	if err == nil && a.opts.Ready != nil {
+		err = a.opts.Ready()
+	}
+	if err != nil {
+		p := tandem.ProblemOf(err)
+		return tandem.Errorf(tandem.CodeUnavailable, "not ready: %s", p.Detail).WithHint("%s", p.Hint)
+	}
+	c.w.Header().Set("Cache-Control", "no-store")
+	httpx.WriteJSON(&c.w, http.StatusOK, map[string]bool{"ready": true})
+	return nil
+}
