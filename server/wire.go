@@ -1,0 +1,193 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/eventlog"
+	"github.com/tandem-hybrid/tandem/eventlog/pebblelog"
+	"github.com/tandem-hybrid/tandem/internal/api"
+	"github.com/tandem-hybrid/tandem/internal/auth"
+	"github.com/tandem-hybrid/tandem/internal/delivery"
+	"github.com/tandem-hybrid/tandem/internal/gateway"
+	"github.com/tandem-hybrid/tandem/internal/operation"
+	"github.com/tandem-hybrid/tandem/internal/stream"
+)
+
+// running is what a started server consists of, in the order that an event travels.
+type running struct {
+	log          *eventlog.Log
+	declarations declarations
+	operations   *operation.Operations
+	streams      *stream.Streams
+	delivery     *delivery.Manager
+	auth         *auth.Auth
+	gateway      *gateway.Gateway
+	public, api  net.Listener
+
+	undo []func(ctx context.Context) error // in the order of building; stop runs it backwards
+}
+
+// onStop adds a step of stop.
+func (r *running) onStop(step func(ctx context.Context) error) { r.undo = append(r.undo, step) }
+
+// stop takes down what was built, last first, and reports everything that went wrong.
+func (r *running) stop(ctx context.Context) error {
+	var errs []error
+	for i := len(r.undo) - 1; i >= 0; i-- {
+		errs = append(errs, r.undo[i](ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// start builds a running server. The order is that of an event, from where it is stored to where it comes in: a room is
+// built after those that it hands on to, so that nothing comes in before it can be carried through to the end, and stop,
+// backwards, closes the door first and the log last.
+func start(ctx context.Context, opts Options, s *Server) (_ *running, err error) {
+	r := &running{}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, r.stop(ctx))
+		}
+	}()
+	logger := opts.Logger
+
+	// Addresses first: they are the likeliest thing to be missing, and taking one changes nothing.
+	if r.public, err = listen(ctx, opts, opts.PublicAddr); err != nil {
+		return nil, err
+	}
+	r.onStop(closeListener(r.public))
+	if r.api, err = listen(ctx, opts, opts.APIAddr); err != nil {
+		return nil, err
+	}
+	r.onStop(closeListener(r.api))
+
+	engine, err := pebblelog.Open(opts.Data, pebblelog.Options{FreeBytes: opts.FreeBytes, Logger: logger})
+	if err != nil {
+		return nil, tandem.Wrap("open "+opts.Data, err)
+	}
+	r.log, err = eventlog.Open(ctx, engine, eventlog.Options{Logger: logger, MaxEventBytes: opts.MaxEventBytes, AutoCreate: opts.AutoCreate})
+	if err != nil {
+		return nil, err
+	}
+	r.onStop(func(context.Context) error { return r.log.Close() })
+
+	// Who reads: operations before deliveries, whose replies may end them.
+	r.operations = operation.New(r.log, operation.Options{Logger: logger})
+	r.streams = stream.New(r.log, stream.Options{Logger: logger})
+	r.delivery = delivery.New(r.log, delivery.Options{
+		Services:  r.declarations.Service,
+		Secrets:   opts.Secrets,
+		UserAgent: "Tandem/" + opts.Version,
+		Logger:    logger,
+	})
+
+	// Who writes, and the declarations that tell everybody what to do.
+	r.auth = auth.New(opts.Tokens)
+	r.gateway = gateway.New(r.log, gateway.Options{
+		Operations:    r.operations,
+		Streams:       r.streams,
+		MaxEventBytes: opts.MaxEventBytes,
+		Logger:        logger,
+	})
+	r.onStop(r.gateway.Stop)
+	if err := r.operations.Start(ctx); err != nil {
+		return nil, err
+	}
+	r.onStop(r.operations.Stop)
+	r.declarations.Store(&declared{})
+	if err := r.declare(ctx, opts); err != nil {
+		return nil, err
+	}
+	if err := r.delivery.Start(ctx); err != nil {
+		return nil, err
+	}
+	r.onStop(r.delivery.Stop)
+
+	apiHandler := api.New(api.Options{
+		Log:           r.log,
+		Auth:          r.auth,
+		Streams:       r.streams,
+		Operations:    r.operations,
+		Subscriptions: r.delivery,
+		Config:        &configuration{declarations: &r.declarations, reload: s.Reload},
+		MaxEventBytes: opts.MaxEventBytes,
+		Version:       opts.Version,
+		Logger:        logger,
+	})
+	r.onStop(func(context.Context) error { apiHandler.Close(); return nil })
+
+	// The doors. Streams are told to reconnect before the doors wait for open requests, of which they are most.
+	r.onStop(r.serve(r.api, apiHandler, opts))
+	r.onStop(r.serve(r.public, r.gateway, opts))
+	r.onStop(r.streams.Drain)
+	return r, nil
+}
+
+// configuration is what the API may know of, and do with, the configuration.
+type configuration struct {
+	*declarations
+	reload func(context.Context) error
+}
+
+func (c *configuration) Reload(ctx context.Context) error { return c.reload(ctx) }
+
+func listen(ctx context.Context, opts Options, addr string) (net.Listener, error) {
+	open := opts.Listen
+	if open == nil {
+		open = func(network, addr string) (net.Listener, error) {
+			return (&net.ListenConfig{}).Listen(ctx, network, addr)
+		}
+	}
+	l, err := open("tcp", addr)
+	if err != nil {
+		return nil, tandem.Errorf(tandem.CodeUnavailable, "listen on %s: %w", addr, err).
+			WithHint("another process may hold the address; choose one with --public or --api")
+	}
+	return l, nil
+}
+
+func closeListener(l net.Listener) func(context.Context) error {
+	return func(context.Context) error {
+		if err := l.Close(); err != nil && !errors.Is(err, net.ErrClosed) {
+			return err
+		}
+		return nil
+	}
+}
+
+// Limits of both listeners. Bodies and answers have limits of their own where they are read and written, since streams
+// have no end.
+const (
+	headerTimeout = 10 * time.Second
+	idleTimeout   = 2 * time.Minute
+	headerBytes   = 64 << 10
+)
+
+// serve starts a listener and returns how to stop it: wait for requests under way until the context is done, then cut
+// them off.
+func (r *running) serve(l net.Listener, h http.Handler, opts Options) (stop func(ctx context.Context) error) {
+	srv := &http.Server{
+		Handler:           h,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    headerBytes,
+		ErrorLog:          serverLog(opts.Logger),
+	}
+	done := make(chan error, 1)
+	go func() { done <- srv.Serve(l) }()
+	return func(ctx context.Context) error {
+		err := srv.Shutdown(ctx)
+		if err != nil {
+			err = errors.Join(tandem.Errorf(tandem.CodeTimeout, "requests on %s were cut off", l.Addr()), srv.Close())
+		}
+		if serveErr := <-done; !errors.Is(serveErr, http.ErrServerClosed) {
+			err = errors.Join(err, serveErr)
+		}
+		return err
+	}
+}
