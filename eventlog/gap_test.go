@@ -8,6 +8,7 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog"
+	"github.com/tandem-hybrid/tandem/eventlog/driver"
 	"github.com/tandem-hybrid/tandem/eventlog/memlog"
 )
 
@@ -263,4 +264,43 @@ func selection(t testing.TB, patterns ...string) eventlog.Selection {
 		t.Fatal(err)
 	}
 	return sel
+}
+
+// racing runs retention between a look at the bounds and the read that follows.
+type racing struct {
+	driver.Driver
+	before func()
+}
+
+func (d *racing) Read(ctx context.Context, id driver.ID, part int, from uint64, max, maxBytes int, dst []tandem.Record) ([]tandem.Record, error) {
+	if d.before != nil {
+		d.before()
+		d.before = nil
+	}
+	return d.Driver.Read(ctx, id, part, from, max, maxBytes, dst)
+}
+
+func TestGapWhileReading(t *testing.T) {
+	for name, opts := range engines {
+		t.Run(name, func(t *testing.T) {
+			now := time.Now()
+			opts.Now = func() time.Time { return now }
+			e := memlog.New(opts)
+			d := &racing{Driver: e}
+			l := open(t, d, eventlog.Options{Now: opts.Now})
+			if _, err := l.CreateTopic(ctx, tandem.Topic{Name: "t", Partitions: 1, Retention: tandem.Duration(time.Hour)}); err != nil {
+				t.Fatal(err)
+			}
+			from := publish(t, l, "t", 5)[4].Cursor
+			publish(t, l, "t", 10)
+			now = now.Add(2 * time.Hour)
+			publish(t, l, "t", 3)
+			r := reader(t, l, tandem.Start{Cursor: from}, "t")
+			d.before = e.RunRetention
+			got, gaps := readAll(t, r, 100)
+			if g := oneGap(t, gaps, tandem.GapRetention); g.From != from || len(got) != 3 {
+				t.Errorf("%+v and %d events, want 3; the cursor was %s", g, len(got), from)
+			}
+		})
+	}
 }
