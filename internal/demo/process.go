@@ -1,0 +1,267 @@
+package demo
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"github.com/tandem-hybrid/tandem"
+)
+
+const (
+	startTimeout = 30 * time.Second
+	stopTimeout  = 15 * time.Second
+	restartPause = 300 * time.Millisecond // between the end of a child and its next start
+)
+
+// starter starts children from one thread that lives as long as it does: on Linux a child is killed when the thread
+// that started it ends.
+type starter struct {
+	work chan func()
+	done chan struct{}
+}
+
+func newStarter() *starter {
+	s := &starter{work: make(chan func()), done: make(chan struct{})}
+	go func() {
+		defer close(s.done)
+		runtime.LockOSThread()
+		for fn := range s.work {
+			fn()
+		}
+	}()
+	return s
+}
+
+func (s *starter) start(cmd *exec.Cmd) error {
+	result := make(chan error)
+	s.work <- func() { result <- cmd.Start() }
+	return <-result
+}
+
+func (s *starter) stop() {
+	close(s.work)
+	<-s.done
+}
+
+// process is one child, started again when it dies until it is stopped.
+type process struct {
+	name    string
+	addr    string // for people
+	command []string
+	set     settings
+	logPath string
+	starter *starter
+
+	mu   sync.Mutex // guards what follows
+	run  *child     // nil while it is down
+	held bool       // stopped by Stop: not started again
+	end  bool       // stopped for good
+	wake chan struct{}
+	done chan struct{} // the keeper is gone
+}
+
+// child is one life of a process.
+type child struct {
+	cmd    *exec.Cmd
+	stdin  io.Closer
+	exited chan struct{}
+}
+
+// launch starts the process and returns when it answers; from then on it is kept alive.
+func (p *process) launch(ctx context.Context) error {
+	p.wake, p.done = make(chan struct{}, 1), make(chan struct{})
+	c, err := p.spawn(ctx)
+	if err != nil {
+		close(p.done)
+		p.done = nil
+		return tandem.Wrap("start "+p.name, err)
+	}
+	p.run = c
+	go p.keep()
+	return nil
+}
+
+// spawn starts one life and waits until it is ready.
+func (p *process) spawn(ctx context.Context) (*child, error) {
+	log, err := os.OpenFile(p.logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	defer log.Close()
+	set, err := json.Marshal(p.set)
+	if err != nil {
+		return nil, err
+	}
+	args := append(append([]string{}, p.command[1:]...), p.name)
+	cmd := exec.Command(p.command[0], args...)
+	cmd.Env = append(os.Environ(), childEnv+"="+string(set))
+	cmd.Stderr = log
+	bindToParent(cmd)
+	stdin, err := cmd.StdinPipe()
+	if err != nil {
+		return nil, err
+	}
+	stdout, err := cmd.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	if err := p.starter.start(cmd); err != nil {
+		return nil, err
+	}
+	c := &child{cmd: cmd, stdin: stdin, exited: make(chan struct{})}
+	answers := make(chan bool, 1)
+	go func() {
+		line, _ := bufio.NewReader(stdout).ReadString('\n')
+		answers <- line == ready+"\n"
+		_, _ = io.Copy(io.Discard, stdout)
+		_ = cmd.Wait() // how it ended is in its log
+		close(c.exited)
+	}()
+	timeout := time.NewTimer(startTimeout)
+	defer timeout.Stop()
+	select {
+	case ok := <-answers:
+		if ok {
+			return c, nil
+		}
+		err = fmt.Errorf("it ended before it was ready: see %s", p.logPath)
+	case <-timeout.C:
+		err = fmt.Errorf("it was not ready within %s: see %s", startTimeout, p.logPath)
+	case <-ctx.Done():
+		err = ctx.Err()
+	}
+	c.kill()
+	return nil, err
+}
+
+func (c *child) kill() {
+	_ = c.cmd.Process.Kill() // or it is gone already
+	c.stdin.Close()
+	<-c.exited
+}
+
+// finish closes the child's standard input, which asks it to end, and kills it when it does not.
+func (c *child) finish() {
+	c.stdin.Close()
+	timeout := time.NewTimer(stopTimeout)
+	defer timeout.Stop()
+	select {
+	case <-c.exited:
+	case <-timeout.C:
+		c.kill()
+	}
+}
+
+// keep starts the process again whenever it has died.
+func (p *process) keep() {
+	defer close(p.done)
+	for {
+		p.mu.Lock()
+		run, held, end := p.run, p.held, p.end
+		p.mu.Unlock()
+		switch {
+		case end:
+			return
+		case run != nil:
+			<-run.exited
+			p.live(nil)
+		case held:
+			<-p.wake
+		default:
+			select {
+			case <-p.wake: // something was asked for meanwhile
+				continue
+			case <-time.After(restartPause):
+			}
+			c, err := p.spawn(context.Background())
+			if err == nil && !p.live(c) {
+				c.finish()
+			}
+			// A failure is in the child's log; the next try comes after the pause.
+		}
+	}
+}
+
+// live notes the process's present life, and reports whether it is wanted.
+func (p *process) live(c *child) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if c != nil && (p.held || p.end) {
+		return false
+	}
+	p.run = c
+	return true
+}
+
+func (p *process) signal() {
+	select {
+	case p.wake <- struct{}{}:
+	default:
+	}
+}
+
+// kill kills the process as kill -9 does. It is started again.
+func (p *process) kill() {
+	p.mu.Lock()
+	run := p.run
+	p.mu.Unlock()
+	if run != nil {
+		_ = run.cmd.Process.Kill() // or it is gone already
+		<-run.exited
+	}
+}
+
+// hold ends the process and keeps it down until release.
+func (p *process) hold() {
+	p.mu.Lock()
+	p.held = true
+	run := p.run
+	p.mu.Unlock()
+	if run != nil {
+		run.finish()
+	}
+}
+
+func (p *process) release() {
+	p.mu.Lock()
+	p.held = false
+	p.mu.Unlock()
+	p.signal()
+}
+
+// stop ends the process for good and waits.
+func (p *process) stop() {
+	if p.done == nil {
+		return
+	}
+	p.mu.Lock()
+	p.end = true
+	run := p.run
+	p.mu.Unlock()
+	if run != nil {
+		run.finish()
+	}
+	p.signal()
+	<-p.done
+}
+
+// pid returns the process id, or 0 while it is down.
+func (p *process) pid() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.run == nil {
+		return 0
+	}
+	return p.run.cmd.Process.Pid
+}
+
+func logPath(dir, name string) string { return filepath.Join(dir, "logs", name+".log") }
