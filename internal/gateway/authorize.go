@@ -12,7 +12,7 @@ import (
 )
 
 // authorize asks one service whether the request may pass. It either passes, or was answered with what the service said,
-// or is to be answered with the error: Upstream, Timeout.
+// or is to be answered with the error: Unavailable, Timeout.
 func (x *exchange) authorize(r *http.Request, a *asked) (passed bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(r.Context(), a.upstream.timeout, errServiceSlow)
 	defer cancel()
@@ -25,7 +25,7 @@ func (x *exchange) authorize(r *http.Request, a *asked) (passed bool, err error)
 	// Not a Client: it would follow a redirect to a log-in page, which is the answer.
 	res, err := a.upstream.transport.RoundTrip(req)
 	if err != nil {
-		return false, x.serviceError(ctx, a.upstream, err)
+		return false, unasked(x.serviceError(ctx, a.upstream, err), a)
 	}
 	defer res.Body.Close()
 	switch {
@@ -36,7 +36,7 @@ func (x *exchange) authorize(r *http.Request, a *asked) (passed bool, err error)
 		_, _ = io.CopyN(io.Discard, res.Body, 64<<10) // so that the connection can be used again
 		return true, nil
 	case res.StatusCode < 200:
-		return false, x.serviceError(ctx, a.upstream, errors.New("it switched protocols"))
+		return false, unasked(x.serviceError(ctx, a.upstream, errors.New("it switched protocols")), a)
 	}
 	dropHopByHop(res.Header)
 	dropReserved(res.Header)
@@ -49,6 +49,14 @@ func (x *exchange) authorize(r *http.Request, a *asked) (passed bool, err error)
 		panic(http.ErrAbortHandler)
 	}
 	return false, nil
+}
+
+// unasked makes a broken authorizer 503: the request did not get to its service, so sending it again is safe.
+func unasked(err error, a *asked) error {
+	if tandem.CodeOf(err) == tandem.CodeUpstream {
+		return tandem.Errorf(tandem.CodeUnavailable, "service %s, which authorizes this request, did not answer", a.upstream.service.Name)
+	}
+	return err
 }
 
 // askHeader is the header of the request, without what belongs to its connection, its body, or to the resource that it

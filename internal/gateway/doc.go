@@ -1,7 +1,8 @@
 // Package gateway serves the public listener: the routes of the configuration and nothing else.
 //
 // A request is matched by method and path, checked for its origin, stripped of Tandem-… fields, given a flow and a trace,
-// and put to the services that authorize it. Then, by route:
+// and put to the services that authorize it (503 or 504 when one of them
+// does not answer). Then, by route:
 //
 //   - service: it goes to the service and the answer comes back, both streamed. The service is given until the header of
 //     its answer (Service.Timeout, not counting what the client takes to send the body); 502 when it cannot be reached or

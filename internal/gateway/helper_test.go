@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"encoding/json"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
@@ -17,3 +18,5 @@ func bareProxy(target *url.URL) http.Handler {
 		BufferPool: &buffers{},
 	}
 }
+
+func decodeRoute(s string, r *Route) error { return json.Unmarshal([]byte(s), r) }
