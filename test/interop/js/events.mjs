@@ -2,6 +2,7 @@
 // usage: node events.mjs URL COUNT [LAST_EVENT_ID]
 import { EventSource } from "eventsource";
 
+setInterval(() => {}, 1000); // the wait before a reconnect does not keep the process alive
 const [url, count, last] = process.argv.slice(2);
 let left = Number(count);
 const source = new EventSource(url, {
