@@ -2,6 +2,7 @@ package pebblelog
 
 import (
 	"fmt"
+	"runtime"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -19,6 +20,8 @@ func (e *Engine) commit() {
 	for {
 		g := e.spare()
 		var open bool
+		// Writers that the last group woke are about to queue their next batch.
+		runtime.Gosched()
 		if g.requests, open = e.queue.take(g.requests); !open {
 			return
 		}
