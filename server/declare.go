@@ -133,6 +133,7 @@ func (r *running) declare(ctx context.Context, opts Options) (err error) {
 	if err := r.gateway.Apply(opts.Routes, opts.Services); err != nil {
 		return err
 	}
+	r.requests.apply(opts.Routes)
 	r.auth.Apply(opts.Tokens)
 	r.declarations.Store(next)
 	return nil

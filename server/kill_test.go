@@ -2,7 +2,6 @@ package server_test
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -198,6 +197,13 @@ func publish(url string, publisher, n int) error {
 
 func getJSON(t *testing.T, url string, into any) {
 	t.Helper()
+	if err := json.Unmarshal([]byte(get(t, url)), into); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func get(t *testing.T, url string) string {
+	t.Helper()
 	resp, err := client.Get(url)
 	if err != nil {
 		t.Fatal(err)
@@ -207,7 +213,5 @@ func getJSON(t *testing.T, url string, into any) {
 	if err != nil || resp.StatusCode != http.StatusOK {
 		t.Fatalf("%s: %s %v %s", url, resp.Status, err, body)
 	}
-	if err := json.NewDecoder(bytes.NewReader(body)).Decode(into); err != nil {
-		t.Fatal(err)
-	}
+	return string(body)
 }

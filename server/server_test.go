@@ -217,6 +217,10 @@ func TestReload(t *testing.T) {
 	if a, b := status(http.MethodGet, "/hello"), status(http.MethodGet, "/other"); a != http.StatusNotFound || b != http.StatusOK {
 		t.Errorf("after the reload: GET /hello %d, GET /other %d", a, b)
 	}
+	if text := get(t, "http://"+s.APIAddr()+"/metrics"); !strings.Contains(text, `tandem_gateway_request_seconds_count{answer="2xx",route="GET /other"} 1`) ||
+		strings.Contains(text, `route="GET /hello"`) {
+		t.Errorf("metrics do not follow the routes:\n%s", text)
+	}
 	var sub struct{ Status tandem.SubscriptionStatus }
 	getJSON(t, "http://"+s.APIAddr()+"/v1/subscriptions/sub", &sub)
 	if sub.Status.State != "orphan" {

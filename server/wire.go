@@ -7,6 +7,8 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog"
 	"github.com/tandem-hybrid/tandem/eventlog/pebblelog"
@@ -27,6 +29,7 @@ type running struct {
 	delivery     *delivery.Manager
 	auth         *auth.Auth
 	gateway      *gateway.Gateway
+	requests     *requests
 	public, api  net.Listener
 
 	undo []func(ctx context.Context) error // in the order of building; stop runs it backwards
@@ -88,10 +91,13 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 
 	// Who writes, and the declarations that tell everybody what to do.
 	r.auth = auth.New(opts.Tokens)
+	metrics := prometheus.NewRegistry()
+	r.requests = newRequests(metrics)
 	r.gateway = gateway.New(r.log, gateway.Options{
 		Operations:    r.operations,
 		Streams:       r.streams,
 		MaxEventBytes: opts.MaxEventBytes,
+		Observe:       r.requests.observe,
 		Logger:        logger,
 	})
 	r.onStop(r.gateway.Stop)
@@ -116,6 +122,7 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 		Subscriptions: r.delivery,
 		Config:        &configuration{declarations: &r.declarations, reload: s.Reload},
 		MaxEventBytes: opts.MaxEventBytes,
+		Metrics:       metrics,
 		Version:       opts.Version,
 		Logger:        logger,
 	})
