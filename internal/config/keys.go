@@ -121,10 +121,10 @@ func named[T any](p *parser, v value, what string, valid func(string) string, fi
 	}
 }
 
-// validName checks the name of a service or subscription and returns what is wrong.
+// validName checks the name of a service or subscription, which follows the rule of topics, and returns what is wrong.
 func validName(name string) string {
-	if name == "" || len(name) > 200 || strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789-_.") != "" || strings.Trim(name[:1], "-_.") == "" {
-		return "is not a name: small letters, digits, '-', '_' and '.', beginning with a letter or digit, at most 200"
+	if !tandem.ValidTopicName(name) {
+		return "is not a name: small letters, digits, '-' and '_' in parts separated by '.', at most 200 bytes"
 	}
 	return ""
 }

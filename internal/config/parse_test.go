@@ -156,7 +156,7 @@ func TestFaults(t *testing.T) {
 		// Names and addresses.
 		{"topic name", "topics: {Orders: }", `t.yaml:1:10: topics: "Orders" is not a topic name: small letters, digits, '-' and '_' in parts separated by '.', at most 200 bytes`},
 		{"our topic", "topics: {_x: }", `t.yaml:1:10: topics: "_x" is not a topic of yours: names with a leading '_' belong to Tandem`},
-		{"service name", "services: {a b: {url: \"http://b\"}}", `t.yaml:1:12: services: "a b" is not a name: small letters, digits, '-', '_' and '.', beginning with a letter or digit, at most 200`},
+		{"service name", "services: {a b: {url: \"http://b\"}}", `t.yaml:1:12: services: "a b" is not a name: small letters, digits, '-' and '_' in parts separated by '.', at most 200 bytes`},
 		{"no port", `public: {listen: "localhost"}`, `t.yaml:1:18: public.listen: "localhost" is not an address such as ":8080" or "127.0.0.1:8080"`},
 		{"large port", `public: {listen: ":99999"}`, `t.yaml:1:18: public.listen: ":99999" has no port from 0 to 65535`},
 		{"no scheme", "services: {a: {url: localhost:9000}}", `t.yaml:1:21: services.a.url: must be a URL such as http://127.0.0.1:9000`},
