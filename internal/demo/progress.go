@@ -21,11 +21,11 @@ type progress struct {
 	early    map[string]early     // ended before the customer had the answer
 	states   map[string]int       // ended, by state
 	outcomes map[string]string    // state by order, when keep is set
+	steps    map[string]string    // types of the events of each order, in the order of the log, when keep is set
 	keep     bool
 
 	events     int // seen in the log
 	lastEvent  time.Time
-	told       map[string]int // order.* events, by type
 	requests   latencies
 	toFinal    latencies
 	resent     int // requests that customers sent again
@@ -39,7 +39,7 @@ type early struct {
 
 func newProgress(keep bool) *progress {
 	p := &progress{open: map[string]time.Time{}, early: map[string]early{}, states: map[string]int{}, outcomes: map[string]string{},
-		told: map[string]int{}, keep: keep, lastEvent: time.Now()}
+		steps: map[string]string{}, keep: keep, lastEvent: time.Now()}
 	p.changed = sync.NewCond(&p.mu)
 	return p
 }
@@ -76,11 +76,11 @@ func (p *progress) event(order, typ string) {
 	defer p.mu.Unlock()
 	p.events++
 	p.lastEvent = time.Now()
-	if state, ok := finals[typ]; ok || typ == "order.placed" {
-		p.told[typ]++
-		if ok {
-			p.end(order, state)
-		}
+	if p.keep {
+		p.steps[order] += " " + typ
+	}
+	if state, ok := finals[typ]; ok {
+		p.end(order, state)
 	}
 	p.change()
 }

@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -275,10 +277,7 @@ func (r *run) settle(ctx context.Context) error {
 // events said.
 func (r *run) verify(ctx context.Context) error {
 	r.progress.mu.Lock()
-	outcomes := make(map[string]string, len(r.progress.outcomes))
-	for id, state := range r.progress.outcomes {
-		outcomes[id] = state
-	}
+	outcomes, steps := maps.Clone(r.progress.outcomes), maps.Clone(r.progress.steps)
 	r.progress.mu.Unlock()
 	for id, v := range r.invoices {
 		o, err := r.crowd.look(ctx, v.Customer, id)
@@ -294,7 +293,20 @@ func (r *run) verify(ctx context.Context) error {
 			r.wrong = append(r.wrong, fmt.Sprintf("order %s (%s) is over %d pence, the invoice over %d", id, v.Number, o.TotalPence, v.total()))
 		}
 	}
+	for id, v := range r.invoices {
+		if outcomes[id] != "" && outcomes[id] != "failed" && !slices.Contains(ways, steps[id]) {
+			r.wrong = append(r.wrong, fmt.Sprintf("order %s (%s) went%s", id, v.Number, steps[id]))
+		}
+	}
 	return nil
+}
+
+// ways are the events of an order that has ended, in order, each once: however often something was delivered.
+var ways = []string{
+	" order.placed stock.reserved payment.processed order.confirmed",
+	" order.placed stock.short order.cancelled",
+	" order.placed stock.reserved payment.declined stock.released order.cancelled",
+	" order.placed stock.returned payment.credited order.returned",
 }
 
 // forever lets some customers order one invoice after another, at leisure.
