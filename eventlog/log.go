@@ -55,6 +55,8 @@ type Log struct {
 	buffers  sync.Pool // *[]tandem.Record
 	stats    counters
 
+	close func() error
+
 	// horizon, with TotalOrder, is the smallest number that no reader may pass: all below it are readable.
 	horizon atomic.Uint64
 }
@@ -75,6 +77,10 @@ func Open(ctx context.Context, drv driver.Driver, opts Options) (*Log, error) {
 		return nil, tandem.Wrap("open log", err)
 	}
 	l.accepted.start(l)
+	l.close = sync.OnceValue(func() error {
+		l.accepted.stop()
+		return drv.Close()
+	})
 	return l, nil
 }
 
@@ -102,11 +108,9 @@ func (l *Log) load(ctx context.Context) error {
 	return nil
 }
 
-// Close appends what Accept has taken, then closes the engine. Calls under way end with Unavailable.
-func (l *Log) Close() error {
-	l.accepted.stop()
-	return l.drv.Close()
-}
+// Close appends what Accept has taken, then closes the engine. Calls under way end with Unavailable. Repeating it waits
+// for the first and returns its error.
+func (l *Log) Close() error { return l.close() }
 
 // Health returns nil while the engine can write, else why not. It is cheap.
 func (l *Log) Health() error { return l.drv.Health() }

@@ -44,7 +44,7 @@ func (p *preparer) prepare(t *topic, ev *tandem.Event, i int, r *driver.Record) 
 	if err := tandem.CheckEvent(ev); err != nil {
 		p.invalid(i, err)
 	}
-	size := Size(ev)
+	size := sizeOf(ev)
 	if size > p.log.limit {
 		p.tooLarge(i, size)
 	}
@@ -106,9 +106,9 @@ func (p *preparer) partition(t *topic, ev *tandem.Event) int {
 	return p.spreads
 }
 
-// Size is the number of bytes of an event that count against the limit: payload, attributes, and what Tandem stores of
+// sizeOf is the number of bytes of an event that count against the limit: payload, attributes, and what Tandem stores of
 // its own.
-func Size(ev *tandem.Event) int {
+func sizeOf(ev *tandem.Event) int {
 	n := len(ev.ID) + len(ev.Source) + len(ev.Type) + len(ev.Subject) + len(ev.Time) + len(ev.DataContentType) + len(ev.DataSchema) + len(ev.Data)
 	for i := range ev.Extensions {
 		n += len(ev.Extensions[i].Name) + len(ev.Extensions[i].Value)

@@ -3,8 +3,6 @@ package eventlog_test
 import (
 	"context"
 	"errors"
-	"fmt"
-	"math/rand/v2"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -13,91 +11,17 @@ import (
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
+	"github.com/tandem-hybrid/tandem/eventlog/drivertest"
 	"github.com/tandem-hybrid/tandem/eventlog/memlog"
 )
 
-// Readers that live, and that resume from any cursor, see every event once and in order while many write.
-func TestReadWhileWriting(t *testing.T) {
-	onEngines(t, func(t *testing.T, l *eventlog.Log, _ *memlog.Engine) {
-		const writers, batches = 8, 60
-		for i := range 4 {
-			create(t, l, fmt.Sprint("t", i), 1+i)
-		}
-		var wg sync.WaitGroup
-		want := make(chan int, writers)
-		for w := range writers {
-			wg.Go(func() {
-				n := 0
-				for i := range batches {
-					events := make([]tandem.Event, 1+(i+w)%5)
-					for j := range events {
-						events[j] = event(fmt.Sprint(w, j), "1")
-					}
-					if _, err := l.Append(ctx, fmt.Sprint("t", (w+i)%4), events); err != nil {
-						t.Error(err)
-					}
-					n += len(events)
-				}
-				want <- n
-			})
-		}
-		read := func(seed uint64, resume bool) {
-			rnd := rand.New(rand.NewPCG(seed, 1))
-			r := reader(t, l, tandem.Start{Earliest: true}, "*")
-			seen := map[string]bool{}
-			var last tandem.Record
-			byPart := map[tandem.Position]uint64{}
-			ended := false
-			for {
-				before := len(want) == writers
-				p, err := r.Read(ctx, tandem.Filter{}, 1+rnd.IntN(50))
-				if err != nil || p.Gap != nil {
-					t.Errorf("gap %+v, error %v", p.Gap, err)
-					return
-				}
-				for i := range p.Events {
-					e := &p.Events[i]
-					if seen[e.ID] {
-						t.Errorf("%v was read twice", e.Position)
-						return
-					}
-					seen[e.ID] = true
-					part := tandem.Position{Topic: e.Position.Topic, Partition: e.Position.Partition}
-					if l.Info().TotalOrder && e.Position.Offset <= last.Position.Offset || e.Seq != byPart[part]+1 {
-						t.Errorf("%v (seq %d) follows %v, and seq %d of its partition", e.Position, e.Seq, last.Position, byPart[part])
-						return
-					}
-					last, byPart[part] = *e, e.Seq
-					if resume && rnd.IntN(20) == 0 { // the rest of the page is left, and must come again
-						r = reader(t, l, tandem.Start{Cursor: r.CursorAfter(e)}, "*")
-						break
-					}
-				}
-				if resume && rnd.IntN(10) == 0 && len(p.Events) == 0 {
-					r = reader(t, l, tandem.Start{Cursor: p.Cursor}, "*")
-				}
-				if ended && len(p.Events) == 0 {
-					break
-				}
-				ended = before
-			}
-			total := 0
-			for range writers {
-				n := <-want
-				total += n
-				want <- n
-			}
-			if len(seen) != total {
-				t.Errorf("read %d events of %d", len(seen), total)
-			}
-		}
-		var readers sync.WaitGroup
-		readers.Go(func() { read(1, false) })
-		wg.Wait()
-		readers.Wait()
-		read(2, true)
-		read(3, true)
-	})
+// What every engine has to do below a Log, on the two kinds of memlog.
+func TestLogOnEngines(t *testing.T) {
+	for name, opts := range engines {
+		t.Run(name, func(t *testing.T) {
+			drivertest.RunLog(t, drivertest.Harness{Open: func(testing.TB) driver.Driver { return memlog.New(opts) }})
+		})
+	}
 }
 
 // lagging holds back Notify: what the engine shows already is not told yet.

@@ -63,6 +63,7 @@ func Run(t *testing.T, h Harness) {
 		{"RetentionBytes", (*suite).retentionBytes},
 		{"Close", (*suite).close},
 		{"Model", (*suite).model},
+		{"Log", func(s *suite) { RunLog(s.T, h) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if why, ok := h.Skip[test.name]; ok {
