@@ -209,3 +209,48 @@ func (w *schemaWalk) closed(v any, id string) (ids []string) {
 	}
 	return ids
 }
+
+// TestEveryKeyIsDocumented looks each key up in docs/configuration.md, in code, alone or behind the keys that hold it.
+func TestEveryKeyIsDocumented(t *testing.T) {
+	page, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := newParser("every.yaml")
+	p.known = func(pointer string, keys []string) {
+		for _, key := range keys {
+			if !slices.ContainsFunc([]string{"`" + key + "`", "." + key + "`", "`" + key + "."}, func(s string) bool { return strings.Contains(string(page), s) }) {
+				t.Errorf("%s: docs/configuration.md has no `%s`", pointer, key)
+			}
+		}
+	}
+	data, err := os.ReadFile("testdata/every.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.parse(data)
+}
+
+// TestDocumentedConfigurations reads the examples of docs/configuration.md that are whole mappings of the file.
+func TestDocumentedConfigurations(t *testing.T) {
+	page, err := os.ReadFile("../../docs/configuration.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := "services: {accounts: {url: \"http://a\"}, orders: {url: \"http://o\"}, payments: {url: \"http://p\"}}\ntopics: {orders: , positions: }\n"
+	for _, block := range strings.Split(string(page), "```yaml\n")[1:] {
+		block, _, _ = strings.Cut(block, "```")
+		if strings.HasPrefix(block, "filter:") {
+			for _, line := range strings.Split(strings.TrimSpace(block), "\n") {
+				if got := faults(t, "topics: {a: }\nsubscriptions: {s: {topics: [a], url: \"http://u\", "+strings.Split(line, " #")[0]+"}}"); got != nil {
+					t.Errorf("%s: %v", line, got)
+				}
+			}
+			continue
+		}
+		text += block
+	}
+	if got := faults(t, text); got != nil {
+		t.Errorf("%v in\n%s", got, text)
+	}
+}
