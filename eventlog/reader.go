@@ -52,13 +52,16 @@ func (l *Log) NewReader(ctx context.Context, sel Selection, start tandem.Start) 
 	return r, nil
 }
 
-// Read returns what can be read now, at most max events, without waiting. Events that do not match the filter (the zero
+// Read returns what can be read now, at most max events (at least one), without waiting. Events that do not match the filter (the zero
 // Filter matches all) are skipped and the cursor moves past them; a call looks at no more than a few thousand, so a page
 // without events and with an advanced cursor is possible. The Data of the events is shared and read-only.
 //
 // A page has a Gap when events before its first one were lost, also later, when retention overtook the reader: one Gap
 // for each loss. Codes: Unavailable, or Invalid when topics appeared that make the cursor too long.
 func (r *Reader) Read(ctx context.Context, filter tandem.Filter, max int) (tandem.Page, error) {
+	if max < 1 {
+		max = 1
+	}
 	r.more = false
 	// The horizon comes before the topics: a topic that has an event below it is in the table by then.
 	horizon := r.log.horizon.Load()

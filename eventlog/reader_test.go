@@ -222,6 +222,19 @@ func TestStartAtTime(t *testing.T) {
 	})
 }
 
+func TestReadOfNothing(t *testing.T) {
+	onEngines(t, func(t *testing.T, l *eventlog.Log, _ *memlog.Engine) {
+		create(t, l, "t", 1)
+		publish(t, l, "t", 3)
+		r := reader(t, l, tandem.Start{Earliest: true}, "t")
+		for _, max := range []int{0, -1} {
+			if p, err := r.Next(ctx, tandem.Filter{}, max); err != nil || len(p.Events) != 1 {
+				t.Errorf("at most %d events: %+v, %v", max, p, err)
+			}
+		}
+	})
+}
+
 func TestSelect(t *testing.T) {
 	for _, bad := range [][]string{nil, {""}, {"a", "B"}, {"a.**.b"}, {"a*"}} {
 		if _, err := eventlog.Select(bad...); tandem.CodeOf(err) != tandem.CodeInvalid {

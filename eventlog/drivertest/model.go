@@ -2,8 +2,10 @@ package drivertest
 
 import (
 	"cmp"
+	"flag"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 
 	"pgregory.net/rapid"
@@ -12,8 +14,12 @@ import (
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
 )
 
-// model compares an engine with a few maps under random operations, shrunk to the shortest that differ.
+// model compares an engine with a few maps under random operations, shrunk to the shortest that differ: 100 runs, or
+// 5,000 with TANDEM_SOAK=1.
 func (s *suite) model() {
+	if os.Getenv("TANDEM_SOAK") == "1" {
+		s.ok(flag.Set("rapid.checks", "5000"))
+	}
 	run := 0
 	rapid.Check(s.T, func(t *rapid.T) {
 		run++
