@@ -24,7 +24,7 @@ func invalidJSON(err error) error {
 		return tandem.Errorf(tandem.CodeInvalid, "malformed JSON at byte %d: %s", syntax.Offset, syntax.Error())
 	case errors.As(err, &kind):
 		return tandem.Errorf(tandem.CodeInvalid, "the JSON does not have the form expected").
-			WithField("/"+strings.ReplaceAll(kind.Field, ".", "/"), "must not be a JSON %s", kind.Value)
+			WithField(pointerOf(kind.Field), "must not be a JSON %s", kind.Value)
 	}
 	text := strings.TrimPrefix(err.Error(), "json: ")
 	if name, ok := strings.CutPrefix(text, "unknown field "); ok {
@@ -33,6 +33,18 @@ func invalidJSON(err error) error {
 			WithField("/"+pointerToken(name), "is not known here")
 	}
 	return tandem.Errorf(tandem.CodeInvalid, "the JSON cannot be read: %s", text)
+}
+
+// pointerOf makes a pointer of a path of package json, which also names embedded structs. Those are exported in Go, and no
+// member on our wire begins in upper case.
+func pointerOf(field string) string {
+	at := ""
+	for name := range strings.SplitSeq(field, ".") {
+		if name != "" && (name[0] < 'A' || name[0] > 'Z') {
+			at += "/" + pointerToken(name)
+		}
+	}
+	return at
 }
 
 // pointerToken escapes a member name for a JSON pointer (RFC 6901).
