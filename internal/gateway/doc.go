@@ -6,7 +6,8 @@
 //
 //   - service: it goes to the service and the answer comes back, both streamed. The service is given until the header of
 //     its answer (Service.Timeout, not counting what the client takes to send the body); 502 when it cannot be reached or
-//     breaks off, 504 when its time is out. A client that leaves takes the service's request with it.
+//     breaks off, 504 when its time is out. A client that leaves takes the service's request with it. An answer that begins
+//     before the body of the request has all come goes out at once; over HTTP/1 its connection is then closed.
 //   - topic: it becomes an event, answered 202 once that is durable, or with the data of the reply event (respond).
 //   - operation: true: operations are looked at and cancelled.
 //   - stream: events are handed out as they are stored.
@@ -30,6 +31,6 @@
 // # Bounds
 //
 // Bodies that become events are read whole, up to Route.MaxBodyBytes; others pass through a pooled buffer of 32 KiB. A
-// client has 30 s to send such a body, and 30 s between two reads of a streamed one (408). The gateway starts
+// client has 30 s to send such a body, and 30 s for each part of a streamed one (408). The gateway starts
 // goroutines only to wait for replies, one for each set of topics while somebody waits; Stop ends them.
 package gateway

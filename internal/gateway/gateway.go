@@ -53,6 +53,8 @@ type Gateway struct {
 	replies  replies
 	buffers  buffers
 	proxyLog *log.Logger
+	// bodyTimeout is bodyTimeout; tests are less patient.
+	bodyTimeout time.Duration
 }
 
 // New returns a gateway without routes: all is 404 until Apply.
@@ -63,7 +65,7 @@ func New(log *eventlog.Log, opts Options) *Gateway {
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	g := &Gateway{log: log, opts: opts}
+	g := &Gateway{log: log, opts: opts, bodyTimeout: bodyTimeout}
 	// What the proxy logs is mostly clients that left.
 	g.proxyLog = slog.NewLogLogger(opts.Logger.Handler(), slog.LevelDebug)
 	g.replies.init(log, opts.Logger)

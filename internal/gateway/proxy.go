@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httputil"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -39,6 +40,7 @@ func (x *exchange) forward(r *http.Request) error {
 			x.body.ReadCloser = http.MaxBytesReader(x.ResponseWriter, r.Body, n)
 		}
 		in.Body = x.body
+		defer x.body.end()
 	}
 	// The proxy adds the service's header to this one, and clears it after an interim answer: modifyResponse sets the flow.
 	x.Header().Del(tandem.HeaderFlow)
@@ -91,9 +93,9 @@ func serviceFailed(w http.ResponseWriter, out *http.Request, err error) {
 	x := out.Context().Value(exchangeKey{}).(*exchange)
 	x.Header().Set(tandem.HeaderFlow, x.flow)
 	x.early(x.Header())
-	if x.body != nil {
-		if cause := x.body.failed.Load(); cause != nil && out.Context().Err() == nil {
-			httpx.WriteProblem(x, httpx.BodyError(*cause))
+	if x.body != nil && !errors.Is(context.Cause(out.Context()), errServiceSlow) {
+		if cause := x.body.failure(out.Context()); cause != nil {
+			httpx.WriteProblem(x, httpx.BodyError(cause))
 			return
 		}
 	}
@@ -114,15 +116,61 @@ type body struct {
 	trailer atomic.Pointer[http.Header] // of the outgoing request
 	ended   atomic.Bool
 	failed  atomic.Pointer[error]
+	reading sync.Mutex // held by Read
+
+	mu   sync.Mutex // guards the read deadline of the connection
+	over bool       // the handler returns: it is the server's again
+}
+
+// drainTimeout is what a client has to stop sending a body that nobody reads any more. Until then what it sends is dropped,
+// since closing the connection at once could take the answer with it.
+const drainTimeout = 500 * time.Millisecond
+
+// end gives the connection back to the server, which reads to the end of a body or closes the connection (see early).
+func (b *body) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.over = true
+	if !b.ended.Load() && b.x.in.ProtoMajor == 1 {
+		_ = b.rc.SetReadDeadline(time.Now().Add(drainTimeout))
+	}
+}
+
+// deadline gives the client time for the next part; zero means no limit. Not every writer has deadlines.
+func (b *body) deadline(d time.Duration) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	var at time.Time
+	if d > 0 {
+		at = time.Now().Add(d)
+	}
+	if !b.over {
+		_ = b.rc.SetReadDeadline(at)
+	}
+}
+
+// failure returns why the body could not be read. The server cancels ctx before the read that failed returns: then it is
+// waited for, so that a client that is too slow is not mistaken for one that has left.
+func (b *body) failure(ctx context.Context) error {
+	if ctx.Err() != nil {
+		b.reading.Lock()
+		defer b.reading.Unlock()
+	}
+	if err := b.failed.Load(); err != nil {
+		return *err
+	}
+	return nil
 }
 
 // Read is called by the transport, maybe still while the answer is written.
 func (b *body) Read(p []byte) (int, error) {
+	b.reading.Lock()
+	defer b.reading.Unlock()
 	b.x.patience.hold()
-	_ = b.rc.SetReadDeadline(time.Now().Add(bodyTimeout)) // not every writer has deadlines
+	b.deadline(b.x.g.bodyTimeout)
 	n, err := b.ReadCloser.Read(p)
 	// Without this the server, which reads on to notice that the client leaves, would take the deadline for that.
-	_ = b.rc.SetReadDeadline(time.Time{})
+	b.deadline(0)
 	b.x.patience.goOn()
 	switch {
 	case err == io.EOF:

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/tandem-hybrid/tandem"
 )
@@ -288,6 +289,44 @@ func TestContinueAndUpgrade(t *testing.T) {
 		if err != nil {
 			t.Fatalf("the upgraded connection does not echo: %v", err)
 		}
+	}
+}
+
+func TestSlowClient(t *testing.T) {
+	w := newWorld(t, services{"a": http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.ReadAll(r.Body); err != nil {
+			return
+		}
+		io.WriteString(w, "ok")
+	})}, `[{"match":"POST /service","service":"a"},{"match":"POST /topic","topic":"orders","type":"t"}]`)
+	w.Gateway.bodyTimeout = 30 * time.Millisecond
+	for _, path := range []string{"/service", "/topic"} {
+		c, err := net.Dial("tcp", strings.TrimPrefix(w.url, "http://"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		io.WriteString(c, "POST "+path+" HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n123")
+		res, err := http.ReadResponse(bufio.NewReader(c), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if res.StatusCode != 408 {
+			t.Errorf("%s: %d, want 408", path, res.StatusCode)
+		}
+		res.Body.Close()
+		if _, err := c.Read(make([]byte, 1)); err == nil {
+			t.Errorf("%s: the connection is still used", path)
+		}
+	}
+	if n := len(w.events("orders")); n != 0 {
+		t.Errorf("%d events", n)
+	}
+	// The deadline of one request does not hang over the next.
+	a := w.do("POST", "/service", "x")
+	idle(60)
+	if b := w.do("POST", "/service", "x"); a.body != "ok" || b.body != "ok" {
+		t.Errorf("%q, %q", a.body, b.body)
 	}
 }
 

@@ -87,7 +87,7 @@ func (x *exchange) event(r *http.Request) (*tandem.Event, error) {
 		return nil, tandem.Errorf(tandem.CodeMediaType, "the body is encoded as %s", coding).WithHint("send it as it is, without Content-Encoding")
 	}
 	rc := http.NewResponseController(x.ResponseWriter)
-	_ = rc.SetReadDeadline(time.Now().Add(bodyTimeout)) // not every writer has deadlines
+	_ = rc.SetReadDeadline(time.Now().Add(x.g.bodyTimeout)) // not every writer has deadlines
 	ev.Data, err = httpx.ReadBody(r, x.route.maxBody)
 	if err != nil {
 		return nil, err // the deadline stays: what is left of the body is not worth waiting for
@@ -216,7 +216,7 @@ func (x *exchange) publishAndWait(r *http.Request, ev *tandem.Event, prefer http
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
 	// The server's write timeout was meant for answers that do not wait; it may have none.
-	_ = http.NewResponseController(x.ResponseWriter).SetWriteDeadline(time.Now().Add(timeout + bodyTimeout))
+	_ = http.NewResponseController(x.ResponseWriter).SetWriteDeadline(time.Now().Add(timeout + x.g.bodyTimeout))
 	var reply *tandem.Event
 	if receipt.Duplicate {
 		x.recall(r.Context(), receipt)
