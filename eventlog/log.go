@@ -98,7 +98,7 @@ func (l *Log) load(ctx context.Context) error {
 			if err != nil {
 				return tandem.Wrap("bounds of "+t.Name, err)
 			}
-			t.live.ends[i].Store(b.End)
+			t.live.raise(i, b.End)
 			horizon = max(horizon, b.End)
 		}
 		horizon = max(horizon, dt.Born+1)

@@ -101,12 +101,20 @@ type partHeap []*part
 // active returns the parts with something to read as a heap.
 func (r *Reader) active() partHeap {
 	h := r.heap[:0]
-	for _, p := range r.parts {
-		if p.buf == nil {
-			p.next = max(p.next, r.pos+1) // what lies before was read, or is not there
+	first := 0
+	for _, live := range r.lives {
+		parts := r.parts[first : first+len(live.ends)]
+		first += len(live.ends)
+		if live.top.Load() <= r.pos+1 {
+			continue // all of this topic was read
 		}
-		if p.active() {
-			h = append(h, p)
+		for _, p := range parts {
+			if p.buf == nil {
+				p.next = max(p.next, r.pos+1) // what lies before was read, or is not there
+			}
+			if p.active() {
+				h = append(h, p)
+			}
 		}
 	}
 	r.heap = h

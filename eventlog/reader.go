@@ -21,10 +21,11 @@ type Reader struct {
 	sel   Selection
 	watch *Watch // from the first Next on
 
-	parts   []*part
-	heap    partHeap // scratch of merge
-	version uint64   // of the topic table that parts were made of
-	started bool     // the start is resolved: topics that appear from now on are new ones
+	parts   []*part      // those of a topic lie together
+	lives   []*liveTopic // of the topics, in the order of parts
+	heap    partHeap     // scratch of merge
+	version uint64       // of the topic table that parts were made of
+	started bool         // the start is resolved: topics that appear from now on are new ones
 
 	pos  uint64      // with TotalOrder: all of the selection up to this number was read
 	gap  *tandem.Gap // to be told by the next Read, without To

@@ -36,6 +36,10 @@ func (r *Reader) refresh() error {
 		}
 	}
 	r.parts, r.version = parts, version
+	r.lives = r.lives[:0]
+	for _, t := range topics {
+		r.lives = append(r.lives, t.live)
+	}
 	if r.log.info.TotalOrder {
 		return nil
 	}

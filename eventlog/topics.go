@@ -29,6 +29,7 @@ type topic struct {
 
 type liveTopic struct {
 	ends    []atomic.Uint64     // end of each partition, as Notify said
+	top     atomic.Uint64       // the largest of them
 	spread  atomic.Uint32       // where events without key go next
 	watches map[*Watch]struct{} // guarded by topicTable.mu
 }
@@ -37,6 +38,12 @@ func newTopic(dt driver.Topic) *topic {
 	t := &topic{Topic: dt, live: &liveTopic{ends: make([]atomic.Uint64, dt.Partitions), watches: map[*Watch]struct{}{}}}
 	t.setKeyRule()
 	return t
+}
+
+// raise moves the end of a partition. Only the engine's goroutine does so, and whoever makes the topic known.
+func (l *liveTopic) raise(partition int, end uint64) {
+	l.ends[partition].Store(end)
+	l.top.Store(max(l.top.Load(), end))
 }
 
 func (t *topic) setKeyRule() {
@@ -194,7 +201,7 @@ func (l *Log) CreateTopic(ctx context.Context, spec tandem.Topic) (TopicInfo, er
 	t := newTopic(dt)
 	if l.info.TotalOrder {
 		for i := range t.live.ends {
-			t.live.ends[i].Store(dt.Born + 1)
+			t.live.raise(i, dt.Born+1)
 		}
 	}
 	l.topics.put(t)

@@ -51,7 +51,7 @@ func (l *Log) notified(ends []driver.End) {
 	for _, e := range ends {
 		top = max(top, e.End)
 		if t := l.topics.byID[e.Topic]; t != nil && e.Partition < len(t.live.ends) {
-			t.live.ends[e.Partition].Store(e.End)
+			t.live.raise(e.Partition, e.End)
 		}
 	}
 	l.raise(top)
