@@ -132,7 +132,8 @@ func runService(ctx context.Context, name string, s settings, logger *slog.Logge
 		return err
 	case <-ctx.Done():
 	}
-	stopCtx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	// A connection that never carried a request counts as busy for five seconds: too long to wait for.
+	stopCtx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	if err := srv.Shutdown(stopCtx); err != nil {
 		srv.Close()

@@ -100,7 +100,7 @@ func (r *run) do(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	g, ctx := errgroup.WithContext(ctx)
-	g.Go(func() error { return r.watch(ctx, c, start.Cursor) })
+	g.Go(func() error { return r.watch(ctx, start.Cursor) })
 	controlled := make(chan struct{})
 	if r.o.Control != nil {
 		g.Go(func() error { defer close(controlled); return r.o.Control(r.shop) })
@@ -139,18 +139,33 @@ func (r *run) do(ctx context.Context) error {
 }
 
 // watch follows the topic, over restarts of the server, until the run is over.
-func (r *run) watch(ctx context.Context, c *client.Client, from tandem.Cursor) error {
-	q := client.Query{Topics: []string{"orders"}, Start: tandem.Start{Cursor: from}}
-	for m, err := range c.Stream(ctx, q, client.StreamOptions{}) {
-		switch {
+func (r *run) watch(ctx context.Context, from tandem.Cursor) error {
+	// Its own pace, on loopback, instead of the client's: what is measured here must not wait for a backoff.
+	c, err := client.New(r.shop.api, client.Options{Retries: -1})
+	if err != nil {
+		return err
+	}
+	q := client.Query{Topics: []string{"orders"}, Start: tandem.Start{Cursor: from}, Limit: 500, Wait: 10 * time.Second}
+	for ctx.Err() == nil {
+		page, err := c.Read(ctx, q)
+		switch code := tandem.CodeOf(err); {
 		case ctx.Err() != nil:
 			return nil
+		case code == tandem.CodeUnavailable, code == tandem.CodeTimeout, code == tandem.CodeOverloaded:
+			select {
+			case <-time.After(50 * time.Millisecond):
+			case <-ctx.Done():
+			}
+			continue
 		case err != nil:
 			return tandem.Wrap("follow the orders", err)
-		case m.Gap != nil:
-			return tandem.Errorf(tandem.CodeConflict, "events are missing: %s", m.Gap.Reason)
+		case page.Gap != nil:
+			return tandem.Errorf(tandem.CodeConflict, "events are missing: %s", page.Gap.Reason)
 		}
-		r.progress.event(m.Event.Subject, m.Event.Type)
+		q.Start.Cursor = page.Cursor
+		for i := range page.Events {
+			r.progress.event(page.Events[i].Subject, page.Events[i].Type)
+		}
 	}
 	return nil
 }
