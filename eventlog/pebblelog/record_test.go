@@ -63,8 +63,8 @@ func FuzzRecord(f *testing.F) {
 		if err := decodeRecord(again, &ev2); err != nil {
 			t.Fatal(err)
 		}
-		if d := cmp.Diff(ev, ev2); d != "" && len(ev.Extensions)+len(ev.Meta.Causes) > 0 {
-			t.Errorf("differs after a round trip: %s", d)
+		if !bytes.Equal(again, appendRecord(nil, &driver.Record{Event: &ev2})) {
+			t.Errorf("%+v differs after a round trip: %+v", ev, ev2)
 		}
 	})
 }
