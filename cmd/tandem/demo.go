@@ -12,7 +12,7 @@ type demoCmd struct {
 	Repeat    int           `default:"1" placeholder:"N" help:"With --once, place each invoice N times."`
 	Customers int           `placeholder:"N" help:"Customers that order at the same time (default: 2, with --once 8)."`
 	Pause     time.Duration `default:"1s" help:"Wait of a customer between orders, without --once."`
-	Seed      uint64        `default:"7" help:"Picks what is scarce and which payments are declined."`
+	Seed      uint64        `default:"25" help:"Picks what is scarce and which payments are declined."`
 	Data      string        `placeholder:"DIR" help:"Keep data and log files here (default: a temporary directory, removed at the end)."`
 	Public    string        `placeholder:"ADDR" help:"Public listener (default: ${public} if it is free)."`
 	API       string        `name:"api" placeholder:"ADDR" help:"API listener (default: ${api} if it is free)."`
