@@ -1,0 +1,328 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/santhosh-tekuri/jsonschema/v6"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/eventlog"
+	"github.com/tandem-hybrid/tandem/eventlog/memlog"
+	"github.com/tandem-hybrid/tandem/internal/auth"
+	"github.com/tandem-hybrid/tandem/internal/stream"
+)
+
+type document struct {
+	doc map[string]any
+}
+
+func loadDocument(t *testing.T) document {
+	t.Helper()
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(openapiDocument))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return document{v.(map[string]any)}
+}
+
+func (d document) at(path ...string) any {
+	var v any = d.doc
+	for _, p := range path {
+		m, _ := v.(map[string]any)
+		v = m[p]
+	}
+	return v
+}
+
+var verbs = []string{"get", "put", "post", "delete", "patch"}
+
+// TestDocumentHasEveryRoute walks the table of routes and the document in both directions.
+func TestDocumentHasEveryRoute(t *testing.T) {
+	d := loadDocument(t)
+	ids := map[string]bool{}
+	for _, r := range routes {
+		op, _ := d.at("paths", r.path, strings.ToLower(r.method)).(map[string]any)
+		if op == nil {
+			t.Errorf("%s %s is not in the document", r.method, r.path)
+			continue
+		}
+		if role, _ := op["x-tandem-role"].(string); role != r.role {
+			t.Errorf("%s %s needs the role %q; the document says %q", r.method, r.path, r.role, role)
+		}
+		id := op["operationId"].(string)
+		if ids[id] {
+			t.Errorf("operationId %s is there twice", id)
+		}
+		ids[id] = true
+	}
+	for path, item := range d.at("paths").(map[string]any) {
+		for name := range item.(map[string]any) {
+			if !slices.Contains(verbs, name) {
+				continue
+			}
+			if !slices.ContainsFunc(routes, func(r route) bool { return r.path == path && strings.EqualFold(r.method, name) }) {
+				t.Errorf("%s %s is in the document and not in the table", name, path)
+			}
+		}
+	}
+	for _, r := range planned {
+		if d.at("paths", r.path) != nil {
+			t.Errorf("%s is in the document, though it is not built", r.path)
+		}
+	}
+}
+
+// TestDocumentRefersToWhatThereIs: every $ref leads somewhere, every component is used.
+func TestDocumentRefersToWhatThereIs(t *testing.T) {
+	d := loadDocument(t)
+	used := map[string]bool{}
+	var walk func(v any)
+	walk = func(v any) {
+		switch v := v.(type) {
+		case map[string]any:
+			if ref, ok := v["$ref"].(string); ok {
+				used[ref] = true
+				if d.at(strings.Split(strings.TrimPrefix(ref, "#/"), "/")...) == nil {
+					t.Errorf("%s leads nowhere", ref)
+				}
+			}
+			for _, x := range v {
+				walk(x)
+			}
+		case []any:
+			for _, x := range v {
+				walk(x)
+			}
+		}
+	}
+	walk(d.doc)
+	for kind, all := range d.at("components").(map[string]any) {
+		for name := range all.(map[string]any) {
+			if ref := "#/components/" + kind + "/" + name; kind != "securitySchemes" && !used[ref] {
+				t.Errorf("%s is used nowhere", ref)
+			}
+		}
+	}
+}
+
+// schemas compiles schemas of the document by their place in it.
+type schemas struct {
+	t *testing.T
+	c *jsonschema.Compiler
+}
+
+func newSchemas(t *testing.T, d document) schemas {
+	c := jsonschema.NewCompiler()
+	c.DefaultDraft(jsonschema.Draft2020)
+	c.AssertFormat()
+	if err := c.AddResource("mem:api", d.doc); err != nil {
+		t.Fatal(err)
+	}
+	return schemas{t, c}
+}
+
+// check validates a body against the schema at a place of the document.
+func (s schemas) check(body []byte, place ...string) error {
+	s.t.Helper()
+	escape := strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D", "+", "%2B")
+	for i := range place {
+		place[i] = escape.Replace(place[i])
+	}
+	sch, err := s.c.Compile("mem:api#/" + strings.Join(place, "/"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	v, err := jsonschema.UnmarshalJSON(bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	return sch.Validate(v)
+}
+
+// TestAnswersFollowTheDocument sends a request of every kind, and checks that status, content type and body are among
+// those that the document names.
+func TestAnswersFollowTheDocument(t *testing.T) {
+	d := loadDocument(t)
+	s := newSchemas(t, d)
+	h := newDocumented(t)
+	const one = `{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":"k","time":"2026-01-31T09:30:00Z","data":{"n":1}}`
+	for _, c := range []struct {
+		method, path, arg, query, body, contentType string
+		status                                      int
+	}{
+		{"PUT", "/v1/topics/{topic}", "orders", "", `{"partitions":2,"type":"t","source":"/s"}`, "", 201},
+		{"PUT", "/v1/topics/{topic}", "orders", "", `{"type":"t","source":"/s"}`, "", 200},
+		{"PUT", "/v1/topics/{topic}", "orders", "", `{"partitions":3}`, "", 409},
+		{"PUT", "/v1/topics/{topic}", "orders", "", `{`, "", 400},
+		{"POST", "/v1/topics/{topic}/events", "orders", "", one, tandem.MediaEvent, 201},
+		{"POST", "/v1/topics/{topic}/events", "orders", "", "[" + one + "]", tandem.MediaBatch, 201},
+		{"POST", "/v1/topics/{topic}/events", "orders", "", one + "\n{}", tandem.MediaNDJSON, 200},
+		{"POST", "/v1/topics/{topic}/events", "orders", "", `{}`, "application/json", 201},
+		{"POST", "/v1/topics/{topic}/events", "orders", "ack=accepted", `{}`, "application/json", 202},
+		{"POST", "/v1/topics/{topic}/events", "orders", "", `{}`, tandem.MediaEvent, 400},
+		{"POST", "/v1/topics/{topic}/events", "orders", "", `{}`, "text/plain", 415},
+		{"POST", "/v1/topics/{topic}/events", "absent", "", one, tandem.MediaEvent, 404},
+		{"GET", "/v1/topics/{topic}/events", "orders", "from=earliest", "", "", 200},
+		{"GET", "/v1/topics/{topic}/events", "orders", "cursor=AQEAAAAAAAAAAAAAAAAAAAAC", "", "", 200}, // of another log
+		{"GET", "/v1/topics/{topic}/events", "orders", "cursor=x", "", "", 400},
+		{"GET", "/v1/events", "", "topic=**", "", "", 200},
+		{"GET", "/v1/events", "", "", "", "", 400},
+		{"GET", "/v1/topics", "", "", "", "", 200},
+		{"GET", "/v1/topics/{topic}", "orders", "", "", "", 200},
+		{"GET", "/v1/topics/{topic}", "absent", "", "", "", 404},
+		{"GET", "/v1/subscriptions", "", "", "", "", 200},
+		{"PUT", "/v1/subscriptions/{name}", "pay", "", `{"topics":["orders"],"service":"s","filter":{"type":"t"},"backoff":{"base":"2s"}}`, "", 201},
+		{"GET", "/v1/subscriptions/{name}", "pay", "", "", "", 200},
+		{"GET", "/v1/subscriptions/{name}", "absent", "", "", "", 404},
+		{"POST", "/v1/subscriptions/{name}:pause", "pay", "", "", "", 200},
+		{"POST", "/v1/subscriptions/{name}:resume", "pay", "", "", "", 200},
+		{"POST", "/v1/subscriptions/{name}:seek", "pay", "", `{"from":"earliest"}`, "", 200},
+		{"GET", "/v1/subscriptions/{name}/dead-letters", "pay", "", "", "", 200},
+		{"POST", "/v1/subscriptions/{name}/dead-letters:redrive", "pay", "", `{"all":true}`, "", 200},
+		{"POST", "/v1/subscriptions/{name}/dead-letters:discard", "pay", "", `{"ids":["1"]}`, "", 200},
+		{"DELETE", "/v1/subscriptions/{name}", "pay", "", "", "", 204},
+		{"GET", "/v1/operations/{id}", "op", "", "", "", 200},
+		{"DELETE", "/v1/operations/{id}", "op", "", "", "", 200},
+		{"POST", "/v1/config:reload", "", "", "", "", 409},
+		{"GET", "/v1/openapi.json", "", "", "", "", 200},
+		{"GET", "/metrics", "", "", "", "", 200},
+		{"GET", "/livez", "", "", "", "", 200},
+		{"GET", "/readyz", "", "", "", "", 200},
+		{"DELETE", "/v1/topics/{topic}", "orders", "", "", "", 204},
+	} {
+		name := fmt.Sprint(c.method, " ", c.path, " ", c.status)
+		before, _, _ := strings.Cut(c.path, "{")
+		_, after, _ := strings.Cut(c.path, "}")
+		target := before + c.arg + after
+		if c.query != "" {
+			target += "?" + c.query
+		}
+		r := httptest.NewRequest(c.method, target, strings.NewReader(c.body))
+		r.Host = "localhost"
+		if c.contentType != "" {
+			r.Header.Set("Content-Type", c.contentType)
+		}
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, r)
+		res := w.Result()
+		body, _ := io.ReadAll(res.Body)
+		if res.StatusCode != c.status {
+			t.Errorf("%s: status %d: %s", name, res.StatusCode, body)
+			continue
+		}
+		place := []string{"paths", c.path, strings.ToLower(c.method), "responses", fmt.Sprint(c.status)}
+		answer, _ := d.at(place...).(map[string]any)
+		if answer == nil {
+			t.Errorf("%s is not in the document", name)
+			continue
+		}
+		if ref, ok := answer["$ref"].(string); ok {
+			place = strings.Split(strings.TrimPrefix(ref, "#/"), "/")
+			answer = d.at(place...).(map[string]any)
+		}
+		for header := range res.Header {
+			known := []string{"Content-Type", "Content-Length", "Cache-Control", "X-Content-Type-Options", "Vary", "X-Accel-Buffering", "Allow"}
+			if named, _ := answer["headers"].(map[string]any); named[header] == nil && named[http.CanonicalHeaderKey(header)] == nil && !slices.Contains(known, header) && header != "Etag" {
+				t.Errorf("%s: the document does not name the header %s", name, header)
+			}
+		}
+		contents, _ := answer["content"].(map[string]any)
+		if len(body) == 0 {
+			continue
+		}
+		media, _, _ := strings.Cut(res.Header.Get("Content-Type"), ";")
+		if contents[media] == nil {
+			t.Errorf("%s: the document has no content %q", name, media)
+			continue
+		}
+		switch media {
+		case "application/json", tandem.MediaProblem:
+			if err := s.check(body, append(place, "content", media, "schema")...); err != nil {
+				t.Errorf("%s: %v\n%s", name, err, body)
+			}
+		case tandem.MediaNDJSON:
+			for line := range strings.Lines(string(body)) {
+				receipt, problem := s.check([]byte(line), "components", "schemas", "Receipt"), s.check([]byte(line), "components", "schemas", "Problem")
+				if receipt != nil && problem != nil {
+					t.Errorf("%s: %v\n%s", name, receipt, line)
+				}
+			}
+		}
+		// What is sent follows the document as well, where it was taken.
+		if c.body != "" && c.status < 300 && c.contentType != tandem.MediaNDJSON {
+			media := c.contentType
+			if media == "" {
+				media = "application/json"
+			}
+			if err := s.check([]byte(c.body), "paths", c.path, strings.ToLower(c.method), "requestBody", "content", media, "schema"); err != nil {
+				t.Errorf("%s, request: %v", name, err)
+			}
+		}
+	}
+}
+
+// newDocumented is an API with stand-ins for all rooms.
+func newDocumented(t *testing.T) *API {
+	log, err := eventlog.Open(context.Background(), memlog.New(memlog.Options{}), eventlog.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	streams := stream.New(log, stream.Options{})
+	a := New(Options{Log: log, Auth: auth.New(nil), Streams: streams, Operations: oneOperation{}, Subscriptions: &oneSubscription{}, Logger: slog.New(slog.DiscardHandler)})
+	t.Cleanup(func() {
+		streams.Stop()
+		a.Close()
+		log.Close()
+	})
+	return a
+}
+
+type oneOperation struct{}
+
+func (oneOperation) Serve(w http.ResponseWriter, _ *http.Request, id string) {
+	w.Header().Set("ETag", `"1"`)
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(tandem.Operation{ID: id, State: tandem.OperationRunning, Created: "2026-01-31T09:30:00Z"})
+}
+
+type oneSubscription struct{ sub *tandem.Subscription }
+
+func (o *oneSubscription) List() []tandem.Subscription {
+	return []tandem.Subscription{{Name: "pay", Topics: []string{"a"}}}
+}
+func (o *oneSubscription) Get(name string) (tandem.Subscription, string, string, error) {
+	if name != "pay" {
+		return tandem.Subscription{}, "", "", tandem.Errorf(tandem.CodeNotFound, "no subscription %s", name)
+	}
+	if o.sub != nil {
+		return *o.sub, `"1"`, "api", nil
+	}
+	return o.List()[0], `"1"`, "api", nil
+}
+func (o *oneSubscription) Put(_ context.Context, sub tandem.Subscription, _ string) (bool, error) {
+	o.sub = &sub
+	return true, nil
+}
+func (o *oneSubscription) Status(_ context.Context, name string) (tandem.SubscriptionStatus, error) {
+	return tandem.SubscriptionStatus{Name: name, State: "running", Cursor: "c"}, nil
+}
+func (o *oneSubscription) Delete(context.Context, string) error             { return nil }
+func (o *oneSubscription) Pause(context.Context, string) error              { return nil }
+func (o *oneSubscription) Resume(context.Context, string) error             { return nil }
+func (o *oneSubscription) Seek(context.Context, string, tandem.Start) error { return nil }
+func (o *oneSubscription) DeadLetters(context.Context, string, string, int) ([]tandem.DeadLetter, string, error) {
+	return []tandem.DeadLetter{{ID: "1", Subscription: "pay", Reason: "refused", Detail: "400", Status: 400, Attempts: 1, At: "2026-01-31T09:30:00Z",
+		Event: tandem.Record{Event: tandem.Event{ID: "1", Source: "/s", Type: "t"}}}}, "1", nil
+}
+func (o *oneSubscription) Redrive(context.Context, string, []string) (int, error) { return 1, nil }
+func (o *oneSubscription) Discard(context.Context, string, []string) (int, error) { return 1, nil }
