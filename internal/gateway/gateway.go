@@ -73,13 +73,17 @@ func New(log *eventlog.Log, opts Options) *Gateway {
 	return g
 }
 
-// Stop lets those who wait for replies go, with 202, closes idle connections and waits for the gateway's goroutines until
-// ctx is done. Requests under way go on: the server that runs the handler waits for them first. It may be repeated.
+// Drain lets those who wait for replies go, with 202, so that a server need not wait for them. It returns when the
+// gateway's goroutines are gone or ctx is done, and may be repeated.
+func (g *Gateway) Drain(ctx context.Context) error { return g.replies.stop(ctx) }
+
+// Stop drains and closes idle connections. Requests under way go on: the server that runs the handler waits for them
+// first. It may be repeated.
 func (g *Gateway) Stop(ctx context.Context) error {
 	for _, up := range g.table.Load().upstreams {
 		up.transport.CloseIdleConnections()
 	}
-	return g.replies.stop(ctx)
+	return g.Drain(ctx)
 }
 
 // exchange is one request on its way.

@@ -297,6 +297,7 @@ func TestSlowClient(t *testing.T) {
 		if _, err := io.ReadAll(r.Body); err != nil {
 			return
 		}
+		idle(60) // far longer than a client may take: that clock has stopped
 		io.WriteString(w, "ok")
 	})}, `[{"match":"POST /service","service":"a"},{"match":"POST /topic","topic":"orders","type":"t"}]`)
 	w.Gateway.bodyTimeout = 30 * time.Millisecond
@@ -322,11 +323,9 @@ func TestSlowClient(t *testing.T) {
 	if n := len(w.events("orders")); n != 0 {
 		t.Errorf("%d events", n)
 	}
-	// The deadline of one request does not hang over the next.
-	a := w.do("POST", "/service", "x")
-	idle(60)
-	if b := w.do("POST", "/service", "x"); a.body != "ok" || b.body != "ok" {
-		t.Errorf("%q, %q", a.body, b.body)
+	// The deadline for the body does not hang over the service.
+	if a := w.do("POST", "/service", "x"); a.body != "ok" {
+		t.Errorf("%d %q", a.StatusCode, a.body)
 	}
 }
 

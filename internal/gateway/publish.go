@@ -215,8 +215,8 @@ func (x *exchange) publishAndWait(r *http.Request, ev *tandem.Event, prefer http
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), timeout)
 	defer cancel()
-	// The server's write timeout was meant for answers that do not wait; it may have none.
-	_ = http.NewResponseController(x.ResponseWriter).SetWriteDeadline(time.Now().Add(timeout + x.g.bodyTimeout))
+	// A write timeout of the server was meant for answers that do not wait.
+	_ = http.NewResponseController(x.ResponseWriter).SetWriteDeadline(time.Time{})
 	var reply *tandem.Event
 	if receipt.Duplicate {
 		x.recall(r.Context(), receipt)

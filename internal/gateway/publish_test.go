@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"net/http"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -183,6 +184,15 @@ func (w *world) answerFlows(ctx context.Context, done chan<- struct{}) {
 	}
 }
 
+func (w *world) waiting() (n int) {
+	w.replies.mu.Lock()
+	defer w.replies.mu.Unlock()
+	for _, r := range w.replies.readers {
+		n += len(r.waiters)
+	}
+	return n
+}
+
 func TestRespond(t *testing.T) {
 	w := newWorld(t, nil, `[
 		{"match":"POST /price","topic":"orders","type":"order.asked","respond":{"type":"order.priced","timeout":"10s","topics":["replies"]}},
@@ -221,6 +231,16 @@ func TestRespond(t *testing.T) {
 	// The request's own event is not its reply, though its type is.
 	if a := w.do("POST", "/void", "1"); a.StatusCode != 202 {
 		t.Errorf("time out: %d %s", a.StatusCode, a.body)
+	}
+	// Nor does a server that stops wait for a reply.
+	go func() {
+		for w.waiting() == 0 {
+			runtime.Gosched()
+		}
+		w.Drain(context.Background())
+	}()
+	if a := w.do("POST", "/price", "1"); a.StatusCode != 202 {
+		t.Errorf("drained: %d %s", a.StatusCode, a.body)
 	}
 	w.replies.mu.Lock()
 	defer w.replies.mu.Unlock()

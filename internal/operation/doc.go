@@ -18,5 +18,5 @@
 // MaxWatches different sets of topics are read. Final operations are in state records only.
 //
 // Start starts one goroutine, the keeper, which alone writes and so decides every race between ends, and one reader for
-// each set of topics; Stop ends them and waits.
+// each set of topics; Drain frees those who wait, Stop ends the goroutines and waits for them.
 package operation

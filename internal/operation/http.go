@@ -56,8 +56,8 @@ func (o *Operations) serveGet(w http.ResponseWriter, r *http.Request, id string)
 	}
 	op, err := o.Get(r.Context(), id)
 	if err == nil && wait > 0 && !op.State.Final() {
-		// The server's write timeout was meant for answers that do not wait; it may have none.
-		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(wait + writeTimeout))
+		// A write timeout of the server was meant for answers that do not wait.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 		ctx, cancel := context.WithTimeout(r.Context(), wait)
 		op, err = o.Wait(ctx, id)
 		cancel()

@@ -115,16 +115,22 @@ func TestServeStream(t *testing.T) {
 	}
 }
 
-func TestStopFreesWaiters(t *testing.T) {
+// A server waits for open requests before it stops the rooms: draining must free them.
+func TestDrainFreesWaiters(t *testing.T) {
 	h := newHouse(t, Options{})
 	op := h.begin()
 	res := do(t, "GET", h.serve(t).URL+"/"+op.ID, "Accept", "text/event-stream")
 	lines := bufio.NewScanner(res.Body)
 	lines.Scan()
-	go h.Stop(t.Context())
+	polled := make(chan int)
+	go func() { polled <- do(t, "GET", res.Request.URL.String()+"?wait=1m").StatusCode }()
+	h.Drain(t.Context())
 	for lines.Scan() {
 	}
-	if err := h.Stop(t.Context()); err != nil {
-		t.Error(err)
+	if status := <-polled; status != 200 {
+		t.Errorf("a long poll: %d", status)
+	}
+	if got, err := h.Cancel(t.Context(), op.ID); err != nil || got.State != tandem.OperationCancelled {
+		t.Errorf("operations do not end any more: %+v, %v", got, err)
 	}
 }

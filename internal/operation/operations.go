@@ -44,8 +44,11 @@ type Operations struct {
 	due     deadlines
 	watches map[string]*watch
 	open    bool          // between Start and Stop
-	closing chan struct{} // closed by Stop: waiters leave
+	closing chan struct{} // closed by Stop
 	started time.Time
+
+	drain    sync.Once
+	draining chan struct{} // closed by Drain: waiters leave
 }
 
 // entry is one operation that runs, or has ended a moment ago while somebody still looks at it.
@@ -79,6 +82,8 @@ func New(log *eventlog.Log, opts Options) *Operations {
 		running: map[string]*entry{},
 		watches: map[string]*watch{},
 		closing: make(chan struct{}),
+
+		draining: make(chan struct{}),
 	}
 }
 
@@ -108,9 +113,17 @@ func (o *Operations) Start(ctx context.Context) error {
 	return nil
 }
 
-// Stop lets those who wait go with what is known, ends the goroutines and waits for them until ctx is done. Operations
-// that run are taken up again by the next Start on the same log. It may be repeated.
+// Drain lets those who wait go with what is known, and ends streams, so that a server need not wait for them. Operations
+// still begin and end. From then on nobody waits. It may be repeated.
+func (o *Operations) Drain(context.Context) error {
+	o.drain.Do(func() { close(o.draining) })
+	return nil
+}
+
+// Stop drains, ends the goroutines and waits for them until ctx is done. Operations that run are taken up again by the
+// next process on the same log. It may be repeated.
 func (o *Operations) Stop(ctx context.Context) error {
+	_ = o.Drain(ctx)
 	o.mu.Lock()
 	if o.open {
 		o.open = false
@@ -216,7 +229,7 @@ func (o *Operations) Get(ctx context.Context, id string) (tandem.Operation, erro
 	return o.ended(ctx, id)
 }
 
-// Wait returns an operation as soon as it is final, or as it is when ctx is done or Stop is called. Code: NotFound.
+// Wait returns an operation as soon as it is final, or as it is when ctx is done or Drain was called. Code: NotFound.
 func (o *Operations) Wait(ctx context.Context, id string) (tandem.Operation, error) {
 	e := o.entry(id)
 	if e == nil {
@@ -225,7 +238,7 @@ func (o *Operations) Wait(ctx context.Context, id string) (tandem.Operation, err
 	select {
 	case <-e.done:
 	case <-ctx.Done():
-	case <-o.closing:
+	case <-o.draining:
 	}
 	return o.look(e), nil
 }

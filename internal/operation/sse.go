@@ -25,6 +25,7 @@ func (o *Operations) serveStream(w http.ResponseWriter, r *http.Request, id stri
 	h.Set("Cache-Control", "no-store")
 	s := stream{w: w, rc: http.NewResponseController(w)}
 	w.WriteHeader(http.StatusOK)
+	defer s.rc.SetWriteDeadline(time.Time{}) // package http would leave it on the connection
 	if r.Method == http.MethodHead || !s.operation(&op) {
 		return nil
 	}
@@ -33,7 +34,7 @@ func (o *Operations) serveStream(w http.ResponseWriter, r *http.Request, id stri
 		op, err = o.Wait(ctx, id)
 		cancel()
 		switch {
-		case err != nil || r.Context().Err() != nil || o.stopped():
+		case err != nil || r.Context().Err() != nil || o.drained():
 			return nil // a stream that has begun can only break off; EventSource comes back
 		case op.State.Final():
 			s.operation(&op)
@@ -44,9 +45,9 @@ func (o *Operations) serveStream(w http.ResponseWriter, r *http.Request, id stri
 	return nil
 }
 
-func (o *Operations) stopped() bool {
+func (o *Operations) drained() bool {
 	select {
-	case <-o.closing:
+	case <-o.draining:
 		return true
 	default:
 		return false
