@@ -65,12 +65,18 @@ func (s *subscription) work() {
 		}
 		d.stage = stageSending
 		s.sending++
-		j := job{d: d, name: s.name, attempt: d.attempts, max: s.attempts(), decl: s.config.current(), home: d.home, target: &s.target}
+		j := job{d: d, rec: d.rec, name: s.name, attempt: d.attempts, max: s.attempts(), decl: s.config.current(), home: d.home, target: &s.target}
 		s.mu.Unlock()
 		r := s.do(&j)
 		s.mu.Lock()
 		s.sending--
 		s.inFlight--
+		if d.stage != stageSettled {
+			d.rec = j.rec
+			if d.home == homeRedrive && j.bytes > 0 {
+				d.bytes = j.bytes
+			}
+		}
 		s.finish(d, r)
 		s.checkDrained()
 		s.kick()
@@ -158,7 +164,9 @@ func (s *subscription) putEffort(d *delivery) {
 
 // job is one attempt, as the worker needs it without the lock.
 type job struct {
-	d       *delivery
+	d       *delivery      // only what does not change: its place, epoch and names
+	rec     *tandem.Record // nil to be fetched
+	bytes   int            // of the record that it was fetched from
 	name    string
 	attempt int
 	max     int
@@ -169,21 +177,20 @@ type job struct {
 
 // do makes one attempt, without the lock.
 func (s *subscription) do(j *job) result {
-	d := j.d
 	ctx := s.ctx
-	if d.rec == nil {
+	if j.rec == nil {
 		rec, err := s.fetch(ctx, j)
 		switch {
 		case err != nil:
-			s.m.opts.Logger.Warn("delivery: cannot read an event again", "subscription", s.name, "place", d.where.String(), "error", err)
+			s.m.opts.Logger.Warn("delivery: cannot read an event again", "subscription", s.name, "place", j.d.where.String(), "error", err)
 			return result{verdict: unread}
 		case rec == nil:
 			return result{verdict: vanished}
 		}
-		d.rec = rec
+		j.rec = rec
 	}
 	switch {
-	case d.rec.Meta.Hops > tandem.MaxHops:
+	case j.rec.Meta.Hops > tandem.MaxHops:
 		return result{verdict: looped, detail: "the event is more than 32 replies away from its first cause"}
 	case j.attempt > j.max:
 		return result{verdict: exhausted}
@@ -192,8 +199,8 @@ func (s *subscription) do(j *job) result {
 	if err != nil {
 		return result{verdict: unreachable, detail: "no target: " + err.Error()}
 	}
-	a := webhook.Send(ctx, target, &webhook.Message{Record: d.rec, Subscription: j.name, Attempt: j.attempt, MaxAttempts: j.max,
-		ID: webhookID(j.name, d)})
+	a := webhook.Send(ctx, target, &webhook.Message{Record: j.rec, Subscription: j.name, Attempt: j.attempt, MaxAttempts: j.max,
+		ID: webhookID(j)})
 	return s.judge(j, &a)
 }
 
@@ -220,8 +227,8 @@ func (s *subscription) judge(j *job, a *webhook.Answer) result {
 }
 
 // webhookID is the same for every attempt to deliver an event to a subscription within an epoch.
-func webhookID(name string, d *delivery) string {
-	return "msg_" + tandem.DerivedID(name, d.topicName, d.rec.Source, d.rec.ID, epochText(d.epoch))
+func webhookID(j *job) string {
+	return "msg_" + tandem.DerivedID(j.name, j.rec.Position.Topic, j.rec.Source, j.rec.ID, epochText(j.d.epoch))
 }
 
 // fetch reads an event that is not in memory: nil when retention has removed it.
@@ -241,7 +248,7 @@ func (s *subscription) fetch(ctx context.Context, j *job) (*tandem.Record, error
 		return nil, err
 	}
 	_, rec, err := parseLetter(value)
-	d.bytes = len(value)
+	j.bytes = len(value)
 	return &rec, err
 }
 

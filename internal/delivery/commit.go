@@ -41,6 +41,11 @@ func (s *subscription) loop() {
 	pause := storeRetry
 	for {
 		s.mu.Lock()
+		if s.halted {
+			s.mu.Unlock()
+			<-s.done
+			return
+		}
 		now := time.Now()
 		next := s.releaseDue(now)
 		if e := &s.endpoint; e.failing && e.probe == nil && e.probeAt.After(now) {

@@ -30,6 +30,9 @@ type endpoint struct {
 // suspect notes a failure that may be the endpoint's and reports whether it is now.
 func (s *subscription) suspect(d *delivery) bool {
 	e := &s.endpoint
+	if d.own {
+		return false
+	}
 	d.streak++
 	sameKey := func(o *delivery) bool { return o == d || o.lane != nil && o.lane == d.lane }
 	if i := slices.IndexFunc(e.suspects, sameKey); i >= 0 {
@@ -40,11 +43,11 @@ func (s *subscription) suspect(d *delivery) bool {
 	return len(e.suspects) >= keysForEndpoint
 }
 
-// cleared notes that the endpoint took an event, or refused it for what it is: who failed until now failed by itself.
+// cleared notes that the endpoint took an event, or refused it for what it is: what failed until now failed by itself.
 func (s *subscription) cleared() {
 	e := &s.endpoint
 	for _, d := range e.suspects {
-		d.streak = 0
+		d.streak, d.own = 0, true
 		if d.stage == stageRetrying && d.home == homeLog {
 			s.park(d)
 		}
@@ -52,6 +55,9 @@ func (s *subscription) cleared() {
 	clear(e.suspects)
 	e.suspects = e.suspects[:0]
 	if e.failing {
+		for _, d := range s.ready.all() {
+			d.own = d.own || d.probes >= probesPerEvent // it was the probe in vain, and another was not
+		}
 		s.endpointBack()
 	}
 }

@@ -146,8 +146,8 @@ func inBubble(t *testing.T, fn func(t *testing.T, b *bed, f *endpointFake)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		b := newBed(t)
+		t.Cleanup(b.close) // also after a failure, so that no goroutine is left in the bubble
 		fn(t, b, b.endpoint("svc"))
-		b.close()
 	})
 }
 
@@ -274,7 +274,7 @@ func event(key string) tandem.Event {
 	defer eventCount.Unlock()
 	eventCount.n++
 	return tandem.Event{ID: fmt.Sprintf("%s-%d", key, eventCount.n), Source: "/test", Type: "order.placed", Subject: key,
-		Data: []byte(`{"n":1}`)}
+		Data: []byte(`{"n":` + strconv.Itoa(eventCount.n%2) + `}`)}
 }
 
 func sub(name string) tandem.Subscription {

@@ -31,8 +31,8 @@ const (
 	stageSettled  // has its outcome, or was sought over
 )
 
-// delivery is one matching event for one subscription, until it has an outcome. Guarded by subscription.mu, but for rec,
-// which belongs to the worker while stage is sending.
+// delivery is one matching event for one subscription, until it has an outcome. Guarded by subscription.mu; an
+// attempt works on a job.
 type delivery struct {
 	where
 	topicName string
@@ -48,9 +48,10 @@ type delivery struct {
 	home  home
 	stage stage
 
-	attempts int // counted, with the one under way
-	probes   int // attempts that turned out not to count
-	streak   int // of attempts: those since the last success of the subscription, which are the endpoint's fault if it turns out to be
+	attempts int  // counted, with the one under way
+	probes   int  // attempts that turned out not to count
+	streak   int  // of attempts: those since the last success of the subscription, which are the endpoint's fault if it turns out to be
+	own      bool // others succeeded while it failed: its failures say nothing about the endpoint any more
 	due      time.Time
 	status   int // of the last attempt
 	detail   string

@@ -180,6 +180,7 @@ func (s *subscription) rebuild(all []*delivery, tried map[where]effort) {
 		case homeParked:
 			s.parked[d] = struct{}{}
 			s.parkBytes += int64(d.bytes)
+			d.own = true
 		case homeWaiting:
 			s.waiting++
 		}

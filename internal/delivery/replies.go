@@ -31,7 +31,7 @@ func (m *Manager) replies(j *job, a *webhook.Answer) ([]eventlog.TopicEvent, err
 	}
 	topic := j.decl.Replies
 	if topic == "" {
-		topic = j.d.topicName
+		topic = j.rec.Position.Topic
 	}
 	info, ok := m.topic(topic)
 	if !ok {
@@ -86,14 +86,14 @@ func (m *Manager) topic(name string) (eventlog.TopicInfo, bool) {
 // derive makes a reply the effect of its cause. Its id depends on nothing but the cause, the subscription, the epoch and the
 // index, so that a repeat takes effect once; the handler's own id is kept beside it.
 func derive(e *tandem.Event, j *job, index int, ruled bool) error {
-	cause := j.d.rec
+	cause := j.rec
 	if e.ID != "" {
 		e.Extensions = slices.DeleteFunc(e.Extensions, func(x tandem.Extension) bool { return x.Name == tandem.AttrReplyID })
 		e.Extensions = append(e.Extensions, tandem.Extension{Name: tandem.AttrReplyID, Value: e.ID})
 	}
-	e.ID = tandem.DerivedID(j.d.topicName, cause.Source, cause.ID, j.name, epochText(j.d.epoch), strconv.Itoa(index))
+	e.ID = tandem.DerivedID(cause.Position.Topic, cause.Source, cause.ID, j.name, epochText(j.d.epoch), strconv.Itoa(index))
 	m := &e.Meta
-	m.Causes = []string{tandem.Ref(j.d.topicName, cause.Source, cause.ID)}
+	m.Causes = []string{tandem.Ref(cause.Position.Topic, cause.Source, cause.ID)}
 	m.Hops = cause.Meta.Hops + 1
 	m.Producer, m.Route = j.name, ""
 	inherit(&m.Flow, cause.Meta.Flow)

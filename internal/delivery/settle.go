@@ -149,7 +149,7 @@ func (s *subscription) fail(d *delivery, r result, probe bool) {
 		return
 	}
 	s.retryAt(d, now.Add(wait(s.config.current().Backoff, d.attempts, r.retryAfter)))
-	if r.verdict != troubled || d.home != homeLog {
+	if r.verdict != troubled || d.own || d.home != homeLog {
 		s.park(d)
 	}
 	s.putEffort(d)

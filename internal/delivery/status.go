@@ -8,36 +8,25 @@ import (
 	"github.com/tandem-hybrid/tandem/eventlog"
 )
 
-// Info is a subscription as declared, with what identifies this version of it and who owns it.
-type Info struct {
-	Subscription tandem.Subscription
-	ETag         string
-	Owner        string // OwnerFile or OwnerAPI
-}
-
-// Get returns a declaration, its ETag and its owner. Code: NotFound.
+// Get returns a declaration, its ETag and its owner: OwnerFile or OwnerAPI. Code: NotFound.
 func (m *Manager) Get(name string) (sub tandem.Subscription, etag, owner string, err error) {
 	s, err := m.find(name)
 	if err != nil {
 		return tandem.Subscription{}, "", "", err
 	}
-	i := s.info()
-	return i.Subscription, i.ETag, i.Owner, nil
+	c := s.configuration()
+	return *c.current(), c.etag(), c.Owner, nil
 }
 
-// List returns all subscriptions, by name.
-func (m *Manager) List() []Info {
+// List returns the declarations of all subscriptions, by name.
+func (m *Manager) List() []tandem.Subscription {
 	all := m.sorted()
-	out := make([]Info, len(all))
+	out := make([]tandem.Subscription, len(all))
 	for i, s := range all {
-		out[i] = s.info()
+		c := s.configuration()
+		out[i] = *c.current()
 	}
 	return out
-}
-
-func (s *subscription) info() Info {
-	c := s.configuration()
-	return Info{Subscription: *c.current(), ETag: c.etag(), Owner: c.Owner}
 }
 
 // Status returns what a subscription is doing. It reads at most one event of each partition that the subscription is behind in. Code: NotFound.
