@@ -60,13 +60,16 @@ func (c *deadListCmd) print(a *app, letters []tandem.DeadLetter, first bool) err
 		}
 		return nil
 	}
+	var head []string
 	if first {
-		a.printf("ID\tAT\tREASON\tATTEMPTS\tTYPE\tSUBJECT\tDETAIL\n")
+		head = []string{"ID", "AT", "REASON", "ATTEMPTS", "TYPE", "SUBJECT", "DETAIL"}
 	}
+	var rows [][]string
 	for i := range letters {
 		l := &letters[i]
-		a.printf("%s\t%s\t%s\t%s\t%s\t%s\t%s\n", l.ID, clock(l.At), l.Reason, strconv.Itoa(l.Attempts), printable(l.Event.Type), orDash(printable(l.Event.Subject)), printable(l.Detail))
+		rows = append(rows, []string{l.ID, clock(l.At), l.Reason, strconv.Itoa(l.Attempts), printable(l.Event.Type), orDash(printable(l.Event.Subject)), printable(l.Detail)})
 	}
+	a.table(head, rows)
 	return nil
 }
 

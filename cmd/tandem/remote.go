@@ -47,20 +47,22 @@ func (a *app) printJSON(v any) error {
 
 func (a *app) printf(format string, args ...any) { fmt.Fprintf(a.stdout, format, args...) }
 
-// table prints rows in columns under a head. On anything but a terminal the columns are parted by tabs, for cut and awk.
+// table prints rows in columns under a head, which may be nil. On anything but a terminal the columns are parted by tabs, for cut and awk.
 func (a *app) table(head []string, rows [][]string) {
+	if head != nil {
+		rows = append([][]string{head}, rows...)
+	}
 	if a.width == 0 {
-		for _, row := range append([][]string{head}, rows...) {
+		for _, row := range rows {
 			a.printf("%s\n", strings.Join(row, "\t"))
 		}
 		return
 	}
 	w := tabwriter.NewWriter(a.stdout, 0, 8, 2, ' ', 0)
-	fmt.Fprintln(w, strings.Join(head, "\t"))
 	for _, row := range rows {
 		fmt.Fprintln(w, strings.Join(row, "\t"))
 	}
-	w.Flush()
+	_ = w.Flush() // a.stdout keeps the error
 }
 
 // confirm asks before something is destroyed. Without a terminal to ask on, --yes must say so.
