@@ -48,9 +48,6 @@ func TestSmallVolume(t *testing.T) {
 	if err := e.DeleteTopic(t.Context(), "t"); err != nil {
 		t.Fatal(err)
 	}
-	if err := e.db.Flush(); err != nil {
-		t.Fatal(err)
-	}
 	top = createWhenRoom(t, e, "t")
 	if err := e.Append(t.Context(), &driver.Batch{Records: []driver.Record{{Topic: top.ID, Event: ev}}}); err != nil {
 		t.Errorf("after deletion: %v", err)

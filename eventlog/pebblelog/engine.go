@@ -52,10 +52,12 @@ type Engine struct {
 	byID       map[driver.ID]*topic
 	bySlot     map[slot]*topic
 	generation uint64 // of declarations
+	cleared    []span // of deleted topics, whose disk space is not given back yet
 
 	// retaining is held by the one retention run under way.
 	retaining sync.Mutex
 	dues      map[uint32]due // by segment
+	retainNow chan struct{}  // one signal
 
 	// Owned by the committer.
 	names   map[string]*topic
@@ -72,21 +74,22 @@ var _ driver.Driver = (*Engine)(nil)
 // damaged).
 func Open(dir string, opts Options) (*Engine, error) {
 	e := &Engine{
-		opts:     opts.withDefaults(),
-		dir:      dir,
-		info:     driver.Info{Engine: "embedded", Atomic: true, TotalOrder: true, Dedup: driver.DedupAtAppend},
-		failure:  failure{done: make(chan struct{})},
-		queue:    queue{wake: make(chan struct{}, 1)},
-		written:  make(chan *group),
-		groups:   make(chan *group, 4),
-		finished: make(chan struct{}),
-		saveNow:  make(chan struct{}, 1),
-		byID:     map[driver.ID]*topic{},
-		bySlot:   map[slot]*topic{},
-		names:    map[string]*topic{},
-		epochs:   map[string]uint64{},
-		dues:     map[uint32]due{},
-		next:     1,
+		opts:      opts.withDefaults(),
+		dir:       dir,
+		info:      driver.Info{Engine: "embedded", Atomic: true, TotalOrder: true, Dedup: driver.DedupAtAppend},
+		failure:   failure{done: make(chan struct{})},
+		queue:     queue{wake: make(chan struct{}, 1)},
+		written:   make(chan *group),
+		groups:    make(chan *group, 4),
+		finished:  make(chan struct{}),
+		saveNow:   make(chan struct{}, 1),
+		retainNow: make(chan struct{}, 1),
+		byID:      map[driver.ID]*topic{},
+		bySlot:    map[slot]*topic{},
+		names:     map[string]*topic{},
+		epochs:    map[string]uint64{},
+		dues:      map[uint32]due{},
+		next:      1,
 	}
 	e.autoSpan.Store(int64(maxSpan))
 	e.window = newWindow(e.opts.DedupWindow, e.opts.DedupBytes)

@@ -29,9 +29,10 @@ func (e *Engine) retain(ctx context.Context) {
 		case <-e.failure.done:
 			return
 		case <-tick.C:
-			if err := e.RunRetention(ctx); err != nil && ctx.Err() == nil {
-				e.opts.Logger.Warn("retention will try again", "error", err)
-			}
+		case <-e.retainNow:
+		}
+		if err := e.RunRetention(ctx); err != nil && ctx.Err() == nil {
+			e.opts.Logger.Warn("retention will try again", "error", err)
 		}
 	}
 }
@@ -50,7 +51,11 @@ func (e *Engine) RunRetention(ctx context.Context) error {
 		return err
 	}
 	defer e.life.RUnlock()
-	return tandem.Wrap("retention", errors.Join(e.removeByAge(ctx), e.removeBySize(ctx)))
+	e.mu.Lock()
+	deleted := removal{spans: e.cleared}
+	e.cleared = nil
+	e.mu.Unlock()
+	return tandem.Wrap("retention", errors.Join(deleted.giveBack(ctx, e), e.removeByAge(ctx), e.removeBySize(ctx)))
 }
 
 // sealOld seals the open segment when all it holds is older than the shortest retention.
@@ -84,6 +89,14 @@ type portion struct {
 type removal struct {
 	batch  *pebble.Batch
 	starts map[*topic][]starts
+	spans  []span
+}
+
+// span is a range of keys that a removal clears, with the bytes of records that were in it.
+type span struct {
+	from, to []byte
+	bytes    int64
+	whole    bool // a whole segment
 }
 
 func (e *Engine) newRemoval() *removal {
@@ -105,14 +118,16 @@ func (r *removal) of(e *Engine, t *topic) []starts {
 	return s
 }
 
-// until moves the starts of a topic behind the end of a portion.
-func (r *removal) until(e *Engine, t *topic, portion []byte) error {
+// until moves the starts of a topic behind the end of a portion, and returns the bytes that this removes.
+func (r *removal) until(e *Engine, t *topic, portion []byte) (bytes int64, err error) {
 	s := r.of(e, t)
-	return decodeEnds(portion, func(i int, v ends) {
+	err = decodeEnds(portion, func(i int, v ends) {
 		if i < len(s) && v.Offset >= s[i].Removed {
+			bytes += int64(v.Bytes - s[i].Bytes)
 			s[i] = starts{Removed: v.Offset + 1, Seq: v.Seq, Bytes: v.Bytes}
 		}
 	})
+	return bytes, err
 }
 
 // commit makes a removal durable and then known.
@@ -137,6 +152,25 @@ func (r *removal) commit(e *Engine) error {
 	return nil
 }
 
+// giveBack makes the disk space of what was removed free. The range deletions are the truth, and Pebble compacts them in
+// its own time; that may be never in a log that is not written to any more.
+func (r *removal) giveBack(ctx context.Context, e *Engine) error {
+	const worthIt = 1 << 20 // bytes; below it the files that would be written again are larger
+	for _, s := range r.spans {
+		var err error
+		switch {
+		case s.whole:
+			err = e.db.Excise(ctx, pebble.KeyRange{Start: s.from, End: s.to})
+		case s.bytes >= worthIt:
+			err = e.db.Compact(ctx, s.from, s.to, false)
+		}
+		if err != nil {
+			return fmt.Errorf("give disk space back: %w", err)
+		}
+	}
+	return nil
+}
+
 // removeByAge removes expired segments, and what expired topics have in others.
 func (e *Engine) removeByAge(ctx context.Context) error {
 	now := e.opts.Now()
@@ -148,7 +182,7 @@ func (e *Engine) removeByAge(ctx context.Context) error {
 			break
 		}
 		if e.due(s, now) {
-			if err := e.expire(s, now); err != nil {
+			if err := e.expire(ctx, s, now); err != nil {
 				return fmt.Errorf("segment %d: %w", s.ID, err)
 			}
 		}
@@ -173,10 +207,11 @@ type due struct {
 
 // expire removes what has expired of a segment: all of it in one range if nothing else is left, otherwise a range for
 // each stretch of topics between those that stay.
-func (e *Engine) expire(s segment, now time.Time) error {
+func (e *Engine) expire(ctx context.Context, s segment, now time.Time) error {
 	next := due{never: true}
 	r := e.newRemoval()
 	defer r.batch.Close()
+	removed := int64(0)
 	var gone []portion // since the last topic that stays
 	stays := false
 	flush := func(all bool) error {
@@ -218,7 +253,9 @@ func (e *Engine) expire(s segment, now time.Time) error {
 		if t == nil {
 			return nil
 		}
-		return r.until(e, t, v)
+		bytes, err := r.until(e, t, v)
+		removed += bytes
+		return err
 	})
 	if err == nil {
 		err = flush(!stays)
@@ -239,14 +276,16 @@ func (e *Engine) expire(s segment, now time.Time) error {
 		return err
 	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	if stays {
 		e.dues[s.ID] = next
-		return nil
+	} else {
+		delete(e.dues, s.ID)
+		e.segments.set(slices.DeleteFunc(slices.Clone(e.segments.all()), func(x segment) bool { return x.ID == s.ID }))
 	}
-	delete(e.dues, s.ID)
-	e.segments.set(slices.DeleteFunc(slices.Clone(e.segments.all()), func(x segment) bool { return x.ID == s.ID }))
-	return nil
+	e.mu.Unlock()
+	// All of the segment in one go: many small gaps are worth one compaction, one of them is not.
+	r.spans = []span{{segmentFrom(spaceRuns, s.ID), segmentFrom(spaceRuns, s.ID+1), removed, !stays}}
+	return r.giveBack(ctx, e)
 }
 
 // removeBySize cuts topics that are over their size.
@@ -306,10 +345,13 @@ func (e *Engine) cut(ctx context.Context, t *topic) error {
 			continue
 		case held != nil:
 			over -= bytes
-			err = errors.Join(r.until(e, t, held),
+			_, err = r.until(e, t, held)
+			r.spans = append(r.spans, span{slotsFrom(spaceRuns, seg.ID, t.slot), slotsFrom(spaceRuns, seg.ID, t.slot+1), bytes, false})
+			err = errors.Join(err,
 				r.batch.DeleteRange(slotsFrom(spaceRuns, seg.ID, t.slot), slotsFrom(spaceRuns, seg.ID, t.slot+1), nil),
 				r.batch.Delete(slotsFrom(spacePortion, seg.ID, t.slot), nil))
 		default:
+			r.spans = append(r.spans, span{slotsFrom(spaceRuns, seg.ID, t.slot), slotsFrom(spaceRuns, seg.ID, t.slot+1), over, false})
 			err = e.cutPart(r, t, seg, over)
 			over = 0
 		}
@@ -320,7 +362,10 @@ func (e *Engine) cut(ctx context.Context, t *topic) error {
 	if r.batch.Empty() {
 		return nil
 	}
-	return r.commit(e)
+	if err := r.commit(e); err != nil {
+		return err
+	}
+	return r.giveBack(ctx, e)
 }
 
 // portionBytes returns what a topic still has in a sealed segment, and the portion.

@@ -76,8 +76,9 @@ func (e *Engine) UpdateTopic(ctx context.Context, spec tandem.Topic) (driver.Top
 	return made, tandem.Wrap("update topic "+spec.Name, err)
 }
 
-// DeleteTopic implements driver.Driver.
+// DeleteTopic implements driver.Driver. Retention gives the disk space back soon after.
 func (e *Engine) DeleteTopic(ctx context.Context, name string) error {
+	var spans []span
 	err := e.control(ctx, true, func(g *group) error {
 		t := e.names[name]
 		if t == nil {
@@ -88,10 +89,39 @@ func (e *Engine) DeleteTopic(ctx context.Context, name string) error {
 		}
 		t.dead = true
 		delete(e.names, name)
+		spans = e.spansOf(t)
 		g.after = append(g.after, func() { e.removeTopic(t) })
 		return nil
 	})
-	return tandem.Wrap("delete topic "+name, err)
+	if err != nil {
+		return tandem.Wrap("delete topic "+name, err)
+	}
+	e.mu.Lock()
+	e.cleared = append(e.cleared, spans...)
+	e.mu.Unlock()
+	select {
+	case e.retainNow <- struct{}{}:
+	default:
+	}
+	return nil
+}
+
+// spansOf returns where a topic may have events, each with the bytes of all of them.
+func (e *Engine) spansOf(t *topic) (spans []span) {
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	bytes := int64(0)
+	for _, p := range t.parts {
+		_, b := p.held()
+		bytes += int64(b)
+	}
+	if bytes == 0 {
+		return nil
+	}
+	for _, s := range e.segments.from(t.born) {
+		spans = append(spans, span{from: slotsFrom(spaceRuns, s.ID, t.slot), to: slotsFrom(spaceRuns, s.ID, t.slot+1), bytes: bytes})
+	}
+	return spans
 }
 
 func (e *Engine) deleteTopic(b *pebble.Batch, t *topic) error {
