@@ -35,27 +35,24 @@ const (
 )
 
 func BenchmarkPublishPlain(b *testing.B) {
-	benchmarkPublish(b, 64, 1, func(int) string {
-		return request("/v1/topics/orders/events?subject=42", "application/json", benchData)
-	})
+	r := request("/v1/topics/orders/events?subject=42", "application/json", benchData)
+	benchmarkPublish(b, 64, 1, func() string { return r })
 }
 
 func BenchmarkPublishStructuredWithIDs(b *testing.B) {
 	var n atomic.Int64
-	benchmarkPublish(b, 64, 1, func(int) string {
+	benchmarkPublish(b, 64, 1, func() string {
 		return request("/v1/topics/orders/events", tandem.MediaEvent, fmt.Sprintf(`{"specversion":"1.0","id":"%016x","source":"/shop","type":"order.placed","subject":"42","data":%s}`, n.Add(1), benchData))
 	})
 }
 
 func BenchmarkPublishNDJSON(b *testing.B) {
-	body := strings.Repeat(benchData+"\n", 500)
-	benchmarkPublish(b, 8, 500, func(int) string {
-		return request("/v1/topics/orders/events?subject=42", tandem.MediaNDJSON, body)
-	})
+	r := request("/v1/topics/orders/events?subject=42", tandem.MediaNDJSON, strings.Repeat(benchData+"\n", 500))
+	benchmarkPublish(b, 8, 500, func() string { return r })
 }
 
 // benchmarkPublish takes turns between the floor and the API, so that both see the same machine.
-func benchmarkPublish(b *testing.B, conns, events int, next func(int) string) {
+func benchmarkPublish(b *testing.B, conns, events int, next func() string) {
 	dir := b.TempDir()
 	file, err := benchfloor.OpenFile(filepath.Join(dir, "floor"))
 	if err != nil {
@@ -123,12 +120,12 @@ func request(path, contentType, body string) string {
 }
 
 // load sends requests over keep-alive connections, one at a time on each, and returns how many were answered in a second.
-func load(b *testing.B, addr string, conns int, d time.Duration, next func(int) string) float64 {
+func load(b *testing.B, addr string, conns int, d time.Duration, next func() string) float64 {
 	var done atomic.Int64
 	var wg sync.WaitGroup
 	begin := time.Now()
 	end := begin.Add(d)
-	for i := range conns {
+	for range conns {
 		wg.Go(func() {
 			conn, err := net.Dial("tcp", addr)
 			if err != nil {
@@ -138,7 +135,7 @@ func load(b *testing.B, addr string, conns int, d time.Duration, next func(int) 
 			defer conn.Close()
 			r := bufio.NewReaderSize(conn, 64<<10)
 			for time.Now().Before(end) {
-				if _, err := io.WriteString(conn, next(i)); err != nil {
+				if _, err := io.WriteString(conn, next()); err != nil {
 					b.Error(err)
 					return
 				}

@@ -98,21 +98,21 @@ func (c *call) query(known ...string) (url.Values, error) {
 	if err != nil {
 		return nil, tandem.Errorf(tandem.CodeInvalid, "the query cannot be read: %w", err)
 	}
-	bad := tandem.Errorf(tandem.CodeInvalid, "the query is invalid")
+	bad := faults{text: "the query is invalid"}
 	for name, list := range values {
 		switch {
 		case !slices.Contains(known, name):
-			bad.WithField(shorten(name), "is not a parameter here")
+			bad.add(shorten(name), "is not a parameter here")
 		case len(list) > 1 && name != "topic":
-			bad.WithField(name, "must be there once")
+			bad.add(name, "must be there once")
 		}
 	}
-	if len(bad.Fields) == 0 {
+	if bad.err == nil {
 		return values, nil
 	}
-	slices.SortFunc(bad.Fields, func(a, b tandem.FieldError) int { return strings.Compare(a.Pointer, b.Pointer) })
+	slices.SortFunc(bad.err.Fields, func(a, b tandem.FieldError) int { return strings.Compare(a.Pointer, b.Pointer) })
 	if len(known) == 0 {
-		return nil, bad.WithHint("there are none here")
+		return nil, bad.err.WithHint("there are none here")
 	}
-	return nil, bad.WithHint("parameters here are %s", strings.Join(known, ", "))
+	return nil, bad.err.WithHint("parameters here are %s", strings.Join(known, ", "))
 }

@@ -36,8 +36,8 @@ const publishRoute = "/v1/topics/{topic}/events"
 
 func (a *API) parseOptions(c *call, mode tandem.Mode, o *options) error {
 	o.topic, o.producer = c.arg, c.who.Name
-	bad := tandem.Errorf(tandem.CodeInvalid, "the request to publish is invalid")
-	o.headers(c.r.Header, bad)
+	bad := faults{text: "the request to publish is invalid"}
+	o.headers(c.r.Header, &bad)
 	plain := mode == tandem.ModePlain || mode == tandem.ModeNDJSON
 	if plain {
 		o.plain.Time = c.begin.UTC().Format("2006-01-02T15:04:05.000Z")
@@ -47,10 +47,11 @@ func (a *API) parseOptions(c *call, mode tandem.Mode, o *options) error {
 		if err != nil {
 			return tandem.Errorf(tandem.CodeInvalid, "the query cannot be read: %w", err)
 		}
-		o.query(values, plain, bad)
+		o.query(values, plain, &bad)
 	}
-	if len(bad.Fields) > 0 {
-		return bad
+	if bad.err != nil {
+		slices.SortFunc(bad.err.Fields, func(a, b tandem.FieldError) int { return strings.Compare(a.Pointer, b.Pointer) })
+		return bad.err
 	}
 	if plain {
 		a.defaults(o)
@@ -82,22 +83,22 @@ func (a *API) defaults(o *options) {
 	_ = o.missing.WithHint("add ?type=…&source=… to the address, declare them on the topic, or send the event as %s", tandem.MediaEvent)
 }
 
-func (o *options) query(values url.Values, plain bool, bad *tandem.Error) {
+func (o *options) query(values url.Values, plain bool, bad *faults) {
 	for name, list := range values {
 		value := list[0]
 		switch {
 		case len(list) > 1:
-			bad.WithField(name, "must be there once")
+			bad.add(name, "must be there once")
 		case name == "ack":
 			if o.accepted = value == "accepted"; value != "accepted" && value != "stored" {
-				bad.WithField("ack", "must be stored (the default) or accepted")
+				bad.add("ack", "must be stored (the default) or accepted")
 			}
 		case name == "key":
 			if o.key = value; value == "" {
-				bad.WithField("key", "must not be empty: leave it out")
+				bad.add("key", "must not be empty: leave it out")
 			}
 		case !plain && tandem.ValidAttributeName(name):
-			bad.WithField(name, "is for plain JSON: this event says it itself")
+			bad.add(name, "is for plain JSON: this event says it itself")
 		default:
 			o.attribute(name, value, bad)
 		}
@@ -107,7 +108,7 @@ func (o *options) query(values url.Values, plain bool, bad *tandem.Error) {
 }
 
 // attribute takes an attribute of plain JSON from the query.
-func (o *options) attribute(name, value string, bad *tandem.Error) {
+func (o *options) attribute(name, value string, bad *faults) {
 	e := &o.plain
 	var field *string
 	switch name {
@@ -124,34 +125,34 @@ func (o *options) attribute(name, value string, bad *tandem.Error) {
 	case "dataschema":
 		field = &e.DataSchema
 	case "datacontenttype":
-		bad.WithField(name, "is what Content-Type says")
+		bad.add(name, "is what Content-Type says")
 		return
 	case "specversion", "data_base64":
-		bad.WithField(name, "cannot be given here")
+		bad.add(name, "cannot be given here")
 		return
 	case tandem.AttrFlow, tandem.AttrCause, tandem.AttrOperation, tandem.AttrHops, tandem.AttrTraceParent, tandem.AttrTraceState:
-		bad.WithField(name, "is given by its header")
+		bad.add(name, "is given by its header")
 		return
 	}
 	switch {
 	case field == nil && !tandem.ValidAttributeName(name):
-		bad.WithField(shorten(name), "is neither a parameter nor the name of an attribute")
+		bad.add(shorten(name), "is neither a parameter nor the name of an attribute")
 	case field == nil:
 		e.Extensions = append(e.Extensions, tandem.Extension{Name: name, Value: value})
 	case value == "":
-		bad.WithField(name, "must not be empty: leave it out")
+		bad.add(name, "must not be empty: leave it out")
 	default:
 		*field = value
 	}
 }
 
-func (o *options) headers(h http.Header, bad *tandem.Error) {
+func (o *options) headers(h http.Header, bad *faults) {
 	o.minimal = len(h["Prefer"]) > 0 && httpx.ParsePrefer(h).Return == "minimal"
 	if v := h["Idempotency-Key"]; len(v) > 0 {
 		// A string of structured fields by the draft; many clients send it without the quotes.
 		o.idem = strings.TrimSuffix(strings.TrimPrefix(v[0], `"`), `"`)
 		if o.idem == "" || len(o.idem) > 255 {
-			bad.WithField("Idempotency-Key", "must be 1 to 255 characters")
+			bad.add("Idempotency-Key", "must be 1 to 255 characters")
 		}
 	}
 	if o.flow = word(h, tandem.HeaderFlow, 200, bad); o.flow == "" {
@@ -173,13 +174,13 @@ func (o *options) headers(h http.Header, bad *tandem.Error) {
 }
 
 // word reads a header of Tandem's own.
-func word(h http.Header, name string, max int, bad *tandem.Error) string {
+func word(h http.Header, name string, max int, bad *faults) string {
 	v := h[name]
 	if len(v) == 0 || v[0] == "" {
 		return ""
 	}
 	if len(v) > 1 || len(v[0]) > max || strings.ContainsFunc(v[0], func(r rune) bool { return r <= ' ' || r >= 0x7f }) {
-		bad.WithField(name, "must be there once, in at most %d printable ASCII characters without spaces", max)
+		bad.add(name, "must be there once, in at most %d printable ASCII characters without spaces", max)
 		return ""
 	}
 	return v[0]
@@ -228,4 +229,17 @@ func (p *publishing) events0Flow() string {
 		return p.events[0].Meta.Flow
 	}
 	return p.flow
+}
+
+// faults gathers what is wrong with a request. It allocates nothing for one that is right.
+type faults struct {
+	text string // of the error
+	err  *tandem.Error
+}
+
+func (f *faults) add(pointer, format string, args ...any) {
+	if f.err == nil {
+		f.err = tandem.Errorf(tandem.CodeInvalid, "%s", f.text)
+	}
+	f.err.WithField(pointer, format, args...)
 }
