@@ -134,6 +134,10 @@ func (r *run) do(ctx context.Context) error {
 	err = g.Wait()
 	if !r.o.Once && errors.Is(err, context.Canceled) {
 		err = nil // Ctrl-C is how it ends
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 3*time.Second)
+		defer cancel()
+		r.books, _ = r.shop.readBooks(last) // only to be shown
+		r.subs, _ = r.shop.subscriptions(last)
 	}
 	return err
 }

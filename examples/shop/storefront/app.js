@@ -8,7 +8,7 @@ const pictures = {
   heart: "M12 20 4 12a4.6 4.6 0 0 1 8-5 4.6 4.6 0 0 1 8 5z M12 7V2",
   lantern: "M8 8h8l1 11H7z M9 8a3 3 0 0 1 6 0 M12 5V2 M6 21h12 M12 12v4",
   hanger: "M12 10 3 17h18z M12 10V8a2 2 0 1 0-2-2",
-  cake: "M12 3v18 M8 6h8 M6 12h12 M4 18h16 M9 21h6",
+  cake: "M8.5 6h7c0 2-7 2-7 0z M6 11h12c0 2.5-12 2.5-12 0z M3.5 16.5h17c0 3-17 3-17 0z M12 3v3 M12 7.5V11 M12 13v3.5 M12 19v2.5 M8.5 21.5h7",
   bird: "M4 14c0-5 4-7 7-7h3a3 3 0 0 1 3 3l3 1-3 1c0 5-4 7-8 7-3 0-5-2-5-5z M14 9.5v.1 M10 19v2 M13 19v2",
   box: "M4 8h16v12H4z M4 8l2-4h12l2 4 M12 4v4 M9 13h6",
   mitten: "M7 21V10a4 4 0 0 1 8 0v2l2-1.500a2 2 0 0 1 2 3l-4 4V21z M7 17h8",
@@ -143,6 +143,8 @@ function drawBasket() {
   $("place").disabled = basket.size === 0;
   $("total").hidden = basket.size === 0;
   $("total-amount").textContent = pounds(total);
+  $("go").hidden = basket.size === 0;
+  $("go").textContent = `Basket · ${pounds(total)}`;
 }
 
 let pending = null; // the order that the customer means, under one key until the shop has answered

@@ -1,0 +1,75 @@
+package outbox
+
+import (
+	"fmt"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/tandem-hybrid/tandem"
+)
+
+func TestInbox(t *testing.T) {
+	db := openDB(t, t.TempDir())
+	in, err := OpenInbox(t.Context(), db, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	clock := time.Now()
+	in.now = func() time.Time { return clock }
+	seen := func(id string, commit bool) bool {
+		tx, err := db.BeginTx(t.Context(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer tx.Rollback()
+		s, err := in.Seen(t.Context(), tx, "/x", id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if commit {
+			if err := tx.Commit(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return s
+	}
+	if seen("1", false) || seen("1", true) {
+		t.Error("an event that took no effect was seen")
+	}
+	if !seen("1", true) {
+		t.Error("a repeat was not seen")
+	}
+	for i := range 20 {
+		seen(fmt.Sprint("old", i), true)
+	}
+	clock = clock.Add(2 * time.Hour)
+	for i := range 5 {
+		seen(fmt.Sprint("new", i), true)
+	}
+	var n int
+	if err := db.QueryRow("SELECT COUNT(*) FROM tandem_inbox").Scan(&n); err != nil || n != 5 {
+		t.Errorf("%d rows after an hour, want the 5 new ones (%v)", n, err)
+	}
+}
+
+func TestFromRequest(t *testing.T) {
+	r := httptest.NewRequest("POST", "/orders", nil)
+	if got := FromRequest(r).Stamp(event("a", "t")); got.Meta.Flow != "" || len(got.Meta.Causes) != 0 {
+		t.Errorf("a bare request stamped %+v", got.Meta)
+	}
+	r.Header.Set(tandem.HeaderFlow, "flow")
+	r.Header.Set(tandem.HeaderCause, "c1 c2")
+	r.Header.Set(tandem.HeaderOperation, "op")
+	r.Header.Set("traceparent", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01")
+	r.Header.Set("tracestate", "x=1")
+	m := FromRequest(r).Stamp(event("a", "t")).Meta
+	if m.Flow != "flow" || fmt.Sprint(m.Causes) != "[c1 c2]" || m.Operation != "op" || m.TraceParent == "" || m.TraceState != "x=1" {
+		t.Errorf("stamped %+v", m)
+	}
+	own := event("a", "t")
+	own.Meta.Flow = "own"
+	if got := FromRequest(r).Stamp(own); got.Meta.Flow != "own" {
+		t.Errorf("the event's own flow became %q", got.Meta.Flow)
+	}
+}
