@@ -313,3 +313,7 @@ func (b *bed) records(name, kind string) (n int) {
 	}
 	return n
 }
+
+func ctxAfter(d time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(context.Background(), d)
+}

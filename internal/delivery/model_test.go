@@ -305,7 +305,7 @@ func (m *model) check() {
 			m.t.Errorf("%s has no outcome", id)
 		}
 		rid := tandem.DerivedID("orders", "/test", id, "s", strconv.Itoa(epochs), "0")
-		if replied && !m.discarded[id] && stored[rid] != 1 {
+		if replied && !dead[id] && !m.discarded[id] && stored[rid] != 1 {
 			m.t.Errorf("the reply to %s is stored %d times", id, stored[rid])
 		}
 	}
