@@ -230,3 +230,62 @@ func TestReload(t *testing.T) {
 		t.Errorf("deleting an orphan: %d", got)
 	}
 }
+
+// TestStopLetsGo: those who wait, for an event or an operation, hold up no stop.
+func TestStopLetsGo(t *testing.T) {
+	s := startServer(t, server.Options{
+		Topics: []tandem.Topic{{Name: "orders"}},
+		Routes: []gateway.Route{
+			{Match: "POST /orders", Topic: "orders", Type: "placed", Operation: &gateway.Operation{Spec: tandem.OperationSpec{Topics: []string{"orders"}, Succeed: []string{"done"}}}},
+			{Match: "/operations/{id}", Operation: &gateway.Operation{Public: true}},
+			{Match: "POST /ask", Topic: "orders", Type: "asked", Respond: &gateway.Respond{Type: "answered", Timeout: tandem.Duration(time.Minute)}},
+			{Match: "GET /events", Stream: &gateway.Stream{Topics: []string{"orders"}}},
+		},
+	})
+	base := "http://" + s.PublicAddr()
+	resp, err := client.Post(base+"/orders", "application/json", strings.NewReader("{}"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	location := resp.Header.Get("Location")
+	if resp.StatusCode != http.StatusAccepted || location == "" {
+		t.Fatalf("%s, Location %q", resp.Status, location)
+	}
+	ended := make(chan error, 4)
+	for _, wait := range []struct{ method, path, accept string }{
+		{http.MethodGet, location + "?wait=60s", ""},
+		{http.MethodGet, location, tandem.MediaSSE},
+		{http.MethodPost, "/ask", ""},
+		{http.MethodGet, "/events", tandem.MediaSSE},
+	} {
+		req, err := http.NewRequestWithContext(t.Context(), wait.method, base+wait.path, strings.NewReader("{}"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Content-Type", "application/json")
+		req.Header.Set("Accept", wait.accept)
+		go func() {
+			resp, err := client.Do(req)
+			if err == nil {
+				_, err = io.ReadAll(resp.Body)
+				resp.Body.Close()
+			}
+			ended <- err
+		}()
+	}
+	// All are open when the events of the questions are there and the streams are counted.
+	for count(t, "http://"+s.APIAddr(), "orders") < 2 || !strings.Contains(get(t, "http://"+s.APIAddr()+"/metrics"), "tandem_streams_open 1") {
+		time.Sleep(5 * time.Millisecond)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	if err := s.Stop(ctx); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+	for range 4 {
+		if err := <-ended; err != nil {
+			t.Errorf("cut off: %v", err)
+		}
+	}
+}

@@ -128,9 +128,11 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 	})
 	r.onStop(func(context.Context) error { apiHandler.Close(); return nil })
 
-	// The doors. Streams are told to reconnect before the doors wait for open requests, of which they are most.
+	// The doors. Who waits for something is let go before the doors wait for open requests.
 	r.onStop(r.serve(r.api, apiHandler, opts))
 	r.onStop(r.serve(r.public, r.gateway, opts))
+	r.onStop(r.operations.Drain)
+	r.onStop(r.gateway.Drain)
 	r.onStop(r.streams.Drain)
 	return r, nil
 }
