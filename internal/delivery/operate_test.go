@@ -1,0 +1,582 @@
+package delivery
+
+import (
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tandem-hybrid/tandem"
+)
+
+func filter(t *testing.T, json string) tandem.Filter {
+	t.Helper()
+	f, err := tandem.ParseFilter([]byte(json))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func (b *bed) publishType(typ string, n int) (ids []string) {
+	b.t.Helper()
+	for range n {
+		e := event("k")
+		e.Type = typ
+		if _, err := b.log.Append(b.ctx, "orders", []tandem.Event{e}); err != nil {
+			b.t.Fatal(err)
+		}
+		ids = append(ids, e.ID)
+	}
+	return ids
+}
+
+func TestAnswers(t *testing.T) {
+	for _, tt := range []struct {
+		status   int
+		attempts int
+		reason   string // of the dead letter; "" for none
+	}{
+		{200, 1, ""}, {201, 1, ""}, {202, 1, ""}, {204, 1, ""},
+		{400, 1, "refused"}, {413, 1, "refused"}, {415, 1, "refused"}, {422, 1, "refused"},
+		{301, 3, "exhausted"}, {302, 3, "exhausted"}, {307, 3, "exhausted"}, {308, 3, "exhausted"}, {304, 3, "exhausted"},
+		{401, 3, "exhausted"}, {403, 3, "exhausted"}, {404, 3, "exhausted"}, {408, 3, "exhausted"}, {409, 3, "exhausted"}, {429, 3, "exhausted"},
+		{500, 3, "exhausted"}, {502, 3, "exhausted"}, {503, 3, "exhausted"}, {504, 3, "exhausted"},
+	} {
+		t.Run(fmt.Sprint(tt.status), func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+				f.set(func(a attemptSeen) *http.Response {
+					r := status(tt.status)
+					r.Header.Set("Location", "http://svc/elsewhere")
+					return r
+				})
+				s := sub("s")
+				s.Attempts = 3
+				b.start(s)
+				b.publish("k")
+				b.wait(time.Hour)
+				b.settled("s")
+				if n := len(f.all()); n != tt.attempts {
+					t.Errorf("%d attempts, want %d", n, tt.attempts)
+				}
+				letters, _, err := b.m.DeadLetters(b.ctx, "s", "", 0)
+				if err != nil || (len(letters) == 1) != (tt.reason != "") || tt.reason != "" && letters[0].Reason != tt.reason {
+					t.Errorf("dead letters %+v %v", letters, err)
+				}
+			})
+		})
+	}
+}
+
+func TestGoneDisables(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		f.set(func(a attemptSeen) *http.Response { return status(410) })
+		b.start(sub("s"))
+		b.publish("a", "b", "c")
+		b.wait(time.Minute)
+		b.stop()
+		b.start()
+		b.wait(time.Hour)
+		if st := b.status("s"); st.State != "disabled" || !strings.Contains(st.Reason, "410") || st.Lag != 3 || st.Dead != 0 {
+			t.Fatalf("status %+v", st)
+		}
+		sent := len(f.all())
+		f.set(nil)
+		b.publish("d")
+		b.wait(time.Hour)
+		if n := len(f.all()); n != sent {
+			t.Fatalf("%d attempts while disabled", n-sent)
+		}
+		if err := b.m.Resume(b.ctx, "s"); err != nil {
+			t.Fatal(err)
+		}
+		b.wait(time.Minute)
+		b.settled("s")
+		if n := len(f.ids()); n != 4 {
+			t.Fatalf("%d events sent", n)
+		}
+	})
+}
+
+func TestRetryAfter(t *testing.T) {
+	for _, tt := range []struct {
+		header   string
+		min, max time.Duration
+	}{
+		{"120", 2 * time.Minute, 2*time.Minute + time.Second},
+		{"Sat, 01 Jan 2000 00:10:00 GMT", 10*time.Minute - time.Second, 10*time.Minute + time.Second},
+		{"86400", time.Hour, time.Hour + time.Second},
+		{"soon", 0, time.Second},
+	} {
+		t.Run(tt.header, func(t *testing.T) {
+			inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+				f.set(func(a attemptSeen) *http.Response {
+					if a.attempt > 1 {
+						return status(204)
+					}
+					r := status(429)
+					r.Header.Set("Retry-After", tt.header)
+					return r
+				})
+				b.start(sub("s"))
+				b.publish("k")
+				b.wait(2 * time.Hour)
+				all := f.all()
+				if len(all) != 2 {
+					t.Fatalf("%d attempts", len(all))
+				}
+				if d := all[1].at.Sub(all[0].at); d < tt.min || d > tt.max {
+					t.Errorf("the second attempt came after %v", d)
+				}
+			})
+		})
+	}
+}
+
+func TestBackoffDoublesUpToItsCap(t *testing.T) {
+	b := tandem.Backoff{Base: tandem.Duration(time.Second), Max: tandem.Duration(10 * time.Second)}
+	for n, top := range []time.Duration{0, 1, 2, 4, 8, 10, 10, 10} {
+		if n == 0 {
+			continue
+		}
+		longest, shortest := time.Duration(0), time.Hour
+		for range 2000 {
+			d := backoff(b, n)
+			longest, shortest = max(longest, d), min(shortest, d)
+		}
+		top *= time.Second
+		if longest > top || longest < top*9/10 || shortest > top/10 {
+			t.Errorf("after failure %d: from %v to %v, want from 0 to %v", n, shortest, longest, top)
+		}
+	}
+	if d := backoff(tandem.Backoff{}, 1000); d > defaultBackoffMax {
+		t.Errorf("%v", d)
+	}
+}
+
+func TestFilterHoldsFromTheNextEvent(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		s := sub("s")
+		s.Filter = filter(t, `{"type":"one"}`)
+		b.start(s)
+		if err := b.m.Apply(b.ctx, []tandem.Subscription{s}); err != nil {
+			t.Fatal(err)
+		}
+		b.wait(time.Second)
+		f.set(func(a attemptSeen) *http.Response { return nil }) // it falls behind
+		want := b.publishType("one", 1500)
+		b.publishType("two", 5)
+		b.wait(time.Second)
+		s.Filter = filter(t, `{"type":"two"}`)
+		if err := b.m.Apply(b.ctx, []tandem.Subscription{s}); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, b.publishType("two", 5)...)
+		b.publishType("one", 5)
+		b.crash()
+		b.start()
+		f.set(nil)
+		b.wait(time.Hour)
+		b.settled("s")
+		if got := f.ids(); !slices.Equal(got, want) {
+			t.Fatalf("%d events were sent, want %d", len(got), len(want))
+		}
+	})
+}
+
+func TestFromLatestMissesNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		b.publish("old")
+		s := sub("s")
+		s.From = ""
+		b.start(s)
+		want := b.publish("a") // may not have been read when the process ends
+		b.crash()
+		want = append(want, b.publish("b")...)
+		b.start()
+		b.wait(time.Second)
+		if got := f.ids(); !slices.Equal(got, want) {
+			t.Fatalf("sent %v, want %v", got, want)
+		}
+	})
+}
+
+func TestTopicsThatAppearLater(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		s := sub("s")
+		s.Topics, s.From = []string{"shop.*"}, ""
+		b.topic("shop.old", 2)
+		b.publishTo("shop.old", "before")
+		b.start(s)
+		b.topic("shop.new", 3)
+		want := b.publishTo("shop.new", "a", "b", "c", "d")
+		b.wait(time.Second)
+		want = append(want, b.publishTo("shop.old", "e")...)
+		b.wait(time.Second)
+		got := f.ids()
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Fatalf("sent %v, want %v", got, want)
+		}
+		if err := b.log.DeleteTopic(b.ctx, "shop.new"); err != nil {
+			t.Fatal(err)
+		}
+		b.topic("shop.new", 2)
+		again := b.publishTo("shop.new", "f")
+		b.wait(time.Second)
+		b.settled("s")
+		if got := f.ids(); !slices.Contains(got, again[0]) {
+			t.Fatal("the new incarnation of a topic is not read")
+		}
+	})
+}
+
+func TestOrphan(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		b.start(sub("s"), sub("other"))
+		if err := b.m.Apply(b.ctx, []tandem.Subscription{sub("other")}); err != nil {
+			t.Fatal(err)
+		}
+		b.publish("a")
+		b.wait(time.Second)
+		if st := b.status("s"); st.State != "orphan" || st.Lag != 1 {
+			t.Fatalf("status %+v", st)
+		}
+		if err := b.m.Resume(b.ctx, "s"); tandem.CodeOf(err) != tandem.CodeConflict {
+			t.Fatal(err)
+		}
+		if err := b.m.Delete(b.ctx, "other"); tandem.CodeOf(err) != tandem.CodeConflict {
+			t.Fatal(err)
+		}
+		if err := b.m.Apply(b.ctx, []tandem.Subscription{sub("other"), sub("s")}); err != nil {
+			t.Fatal(err)
+		}
+		b.wait(time.Second)
+		b.settled("s")
+		if err := b.m.Apply(b.ctx, nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.m.Delete(b.ctx, "s"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.m.Status(b.ctx, "s"); tandem.CodeOf(err) != tandem.CodeNotFound {
+			t.Fatal(err)
+		}
+		if n := b.records("s", ""); n != 0 {
+			t.Fatalf("%d records are left", n)
+		}
+	})
+}
+
+func TestApplyIsAllOrNothing(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		b.start(sub("s"))
+		bad := sub("bad")
+		bad.Service = "unknown"
+		if err := b.m.Apply(b.ctx, []tandem.Subscription{sub("new"), bad}); tandem.CodeOf(err) != tandem.CodeInvalid {
+			t.Fatal(err)
+		}
+		b.eng.Fail(tandem.Errorf(tandem.CodeUnavailable, "disk"))
+		if err := b.m.Apply(b.ctx, []tandem.Subscription{sub("new")}); tandem.CodeOf(err) != tandem.CodeUnavailable {
+			t.Fatal(err)
+		}
+		b.eng.Fail(nil)
+		all := b.m.List()
+		if len(all) != 1 || all[0].Name != "s" || b.status("s").State != "running" {
+			t.Fatalf("%+v", all)
+		}
+	})
+}
+
+func TestPut(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		b.start(sub("file"))
+		s := sub("api")
+		created, err := b.m.Put(b.ctx, s, "")
+		if err != nil || !created {
+			t.Fatal(created, err)
+		}
+		_, tag, owner, err := b.m.Get("api")
+		if err != nil || owner != OwnerAPI || tag == "" {
+			t.Fatal(tag, owner, err)
+		}
+		s.Attempts = 5
+		if _, err := b.m.Put(b.ctx, s, `"other"`); tandem.CodeOf(err) != tandem.CodePrecondition {
+			t.Fatal(err)
+		}
+		if created, err := b.m.Put(b.ctx, s, tag); err != nil || created {
+			t.Fatal(created, err)
+		}
+		if got, next, _, _ := b.m.Get("api"); got.Attempts != 5 || next == tag {
+			t.Fatal(got, next)
+		}
+		if _, err := b.m.Put(b.ctx, sub("file"), ""); tandem.CodeOf(err) != tandem.CodeConflict {
+			t.Fatal(err)
+		}
+		if _, err := b.m.Put(b.ctx, sub("none"), "*"); tandem.CodeOf(err) != tandem.CodePrecondition {
+			t.Fatal(err)
+		}
+		direct := sub("direct")
+		direct.Service, direct.Path, direct.URL = "", "", "http://169.254.169.254/"
+		if _, err := b.m.Put(b.ctx, direct, ""); tandem.CodeOf(err) != tandem.CodeInvalid {
+			t.Fatal(err)
+		}
+		request := sub("request")
+		request.Mode = "request"
+		if _, err := b.m.Put(b.ctx, request, ""); tandem.CodeOf(err) != tandem.CodeUnsupported {
+			t.Fatal(err)
+		}
+		b.publish("a")
+		b.wait(time.Second)
+		if n := len(f.all()); n != 2 {
+			t.Fatalf("%d deliveries, want one to each subscription", n)
+		}
+	})
+}
+
+func TestCheckNamesTheField(t *testing.T) {
+	m := New(nil, Options{Services: func(name string) (tandem.Service, bool) { return tandem.Service{}, name == "svc" }})
+	for field, change := range map[string]func(*tandem.Subscription){
+		"/name":         func(s *tandem.Subscription) { s.Name = "No" },
+		"/topics":       func(s *tandem.Subscription) { s.Topics = nil },
+		"/topics/0":     func(s *tandem.Subscription) { s.Topics = []string{"a.**.b"} },
+		"/mode":         func(s *tandem.Subscription) { s.Mode = "push" },
+		"/from":         func(s *tandem.Subscription) { s.From = "yesterday" },
+		"/replies":      func(s *tandem.Subscription) { s.Replies = "a.*" },
+		"/attempts":     func(s *tandem.Subscription) { s.Attempts = -1 },
+		"/concurrency":  func(s *tandem.Subscription) { s.Concurrency = 5000 },
+		"/timeout":      func(s *tandem.Subscription) { s.Timeout = -1 },
+		"/backoff/base": func(s *tandem.Subscription) { s.Backoff.Base = -1 },
+		"/service":      func(s *tandem.Subscription) { s.Service = "none" },
+		"/path":         func(s *tandem.Subscription) { s.Path = "http://elsewhere/" },
+		"/url":          func(s *tandem.Subscription) { s.Service, s.Path, s.URL = "", "", "ftp://x" },
+		"/secret":       func(s *tandem.Subscription) { s.Secret = "env:X" },
+	} {
+		s := sub("s")
+		change(&s)
+		err := m.Check([]tandem.Subscription{s})
+		p := tandem.ProblemOf(err)
+		if tandem.CodeOf(err) != tandem.CodeInvalid || len(p.Errors) != 1 || p.Errors[0].Pointer != field {
+			t.Errorf("%s: %v", field, err)
+		}
+	}
+}
+
+func TestPause(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		b.start(sub("s"))
+		if err := b.m.Pause(b.ctx, "s"); err != nil {
+			t.Fatal(err)
+		}
+		b.publish("a", "b")
+		b.stop()
+		b.start()
+		b.wait(time.Hour)
+		st := b.status("s")
+		if st.State != "paused" || len(f.all()) != 0 || st.Lag != 2 || st.LagSeconds < 3600 || st.OldestUnacknowledged == "" {
+			t.Fatalf("status %+v", st)
+		}
+		if err := b.m.Resume(b.ctx, "s"); err != nil {
+			t.Fatal(err)
+		}
+		b.wait(time.Second)
+		b.settled("s")
+	})
+}
+
+func TestSeek(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		f.set(func(a attemptSeen) *http.Response {
+			switch a.key {
+			case "bad":
+				return status(404)
+			case "slow":
+				return after(5*time.Second, status(404))
+			}
+			return status(204)
+		})
+		b.start(sub("s"))
+		first := b.publish("a", "bad", "bad", "slow", "b")
+		b.wait(time.Second)
+		middle := time.Now()
+		b.wait(time.Second)
+		second := b.publish("c", "d")
+		b.wait(time.Second)
+		seek := func(to tandem.Start, want ...string) {
+			t.Helper()
+			before := len(f.all())
+			if err := b.m.Seek(b.ctx, "s", to); err != nil {
+				t.Fatal(err)
+			}
+			b.wait(time.Second / 2)
+			var got []string
+			for _, a := range f.all()[before:] {
+				if !slices.Contains(got, a.id) {
+					got = append(got, a.id)
+				}
+			}
+			slices.Sort(got)
+			slices.Sort(want)
+			if !slices.Equal(got, want) {
+				t.Fatalf("after seek to %+v: %v, want %v", to, got, want)
+			}
+		}
+		seek(tandem.Start{}) // nothing, and what was parked is given up
+		if st := b.status("s"); st.ParkedKeys+st.Waiting+st.Retrying != 0 || st.Lag != 0 {
+			t.Fatalf("status %+v", st)
+		}
+		seek(tandem.Start{Time: middle.Format(time.RFC3339Nano)}, second...)
+		seek(tandem.Start{Earliest: true}, first[0], first[1], first[3], first[4], second[0], second[1])
+		receipts, err := b.log.Append(b.ctx, "orders", []tandem.Event{event("x")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.wait(time.Second)
+		seek(tandem.Start{Cursor: receipts[0].Cursor})
+		last := b.publish("y")
+		b.wait(time.Second)
+		seek(tandem.Start{Cursor: receipts[0].Cursor}, last...)
+		if err := b.m.Seek(b.ctx, "s", tandem.Start{Cursor: "nonsense"}); tandem.CodeOf(err) != tandem.CodeInvalid {
+			t.Fatal(err)
+		}
+		hooks := map[string]bool{}
+		for _, a := range f.all() {
+			if a.id == first[0] {
+				hooks[a.header.Get(tandem.HeaderWebhookID)] = true
+			}
+		}
+		if len(hooks) != 2 {
+			t.Errorf("%d webhook ids of an event that was sent in two epochs", len(hooks))
+		}
+		b.stop()
+		b.start()
+		n := len(f.all())
+		b.wait(10 * time.Hour)
+		if m := len(f.all()); m != n {
+			t.Fatalf("%d attempts of an epoch that is gone", m-n)
+		}
+	})
+}
+
+// A slow endpoint, one that hangs and one that is down delay no other subscription.
+func TestNobodyWaitsForAStranger(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		b.endpoint("slow").set(func(attemptSeen) *http.Response { return after(2*time.Second, status(204)) })
+		b.endpoint("hangs").set(func(attemptSeen) *http.Response { return after(time.Hour, status(204)) })
+		b.endpoint("down").set(func(attemptSeen) *http.Response { return nil })
+		subs := []tandem.Subscription{sub("fast")}
+		for _, name := range []string{"slow", "hangs", "down"} {
+			s := sub(name)
+			s.Service = name
+			subs = append(subs, s)
+		}
+		b.start(subs...)
+		for range 20 {
+			b.publish(keys(100, 500)...)
+			b.wait(100 * time.Millisecond)
+			if st := b.status("fast"); st.Lag != 0 {
+				t.Fatalf("status %+v", st)
+			}
+		}
+		for _, name := range []string{"slow", "hangs", "down"} {
+			s, err := b.m.find(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s.mu.Lock()
+			if s.held > maxHeld {
+				t.Errorf("%s holds %d events", name, s.held)
+			}
+			s.mu.Unlock()
+		}
+		b.endpoint("down").set(nil)
+		b.wait(5 * time.Minute)
+		b.settled("down")
+		inKeyOrder(t, b.endpoint("down"))
+		b.wait(time.Hour)
+		b.settled("slow")
+		inKeyOrder(t, b.endpoint("slow"))
+	})
+}
+
+func TestManySubscriptionsShareOneRead(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		var subs []tandem.Subscription
+		for i := range 1000 {
+			s := sub(fmt.Sprintf("s%d", i))
+			s.Filter = filter(t, fmt.Sprintf(`{"type":"t%d"}`, i))
+			subs = append(subs, s)
+		}
+		b.start(subs...)
+		b.publishType("t7", 3)
+		b.publishType("t8", 1)
+		b.publishType("none", 10)
+		b.wait(time.Second)
+		if n := len(f.all()); n != 4 {
+			t.Fatalf("%d deliveries, want 4", n)
+		}
+		var ix *index
+		for _, r := range b.m.readers {
+			ix = r.ix.Load()
+		}
+		if len(ix.byType) != 1000 || len(ix.byType["t7"]) != 1 || len(ix.rest) != 0 {
+			t.Fatalf("index of %d types", len(ix.byType))
+		}
+		b.settled("s500")
+	})
+}
+
+func TestRetentionIsRecorded(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		if _, err := b.log.CreateTopic(b.ctx, tandem.Topic{Name: "short", Partitions: 1, Retention: tandem.Duration(time.Hour)}); err != nil {
+			t.Fatal(err)
+		}
+		s := sub("s")
+		s.Topics = []string{"short"}
+		f.set(func(a attemptSeen) *http.Response {
+			if a.key == "bad" {
+				return status(404)
+			}
+			return status(204)
+		})
+		s.Backoff = tandem.Backoff{Base: tandem.Duration(8 * time.Hour), Max: tandem.Duration(8 * time.Hour)}
+		b.start(s)
+		b.publishTo("short", "bad", "bad", "bad", "good")
+		b.wait(time.Second)
+		if st := b.status("s"); st.Waiting != 2 || st.Delivered != 1 {
+			t.Fatalf("status %+v", st)
+		}
+		if err := b.m.Pause(b.ctx, "s"); err != nil {
+			t.Fatal(err)
+		}
+		b.publishTo("short", "x", "y", "z")
+		b.wait(4 * time.Hour)
+		b.eng.RunRetention()
+		last := b.publishTo("short", "w")
+		f.set(nil)
+		if err := b.m.Resume(b.ctx, "s"); err != nil {
+			t.Fatal(err)
+		}
+		b.wait(24 * time.Hour)
+		b.settled("s")
+		ids := f.ids()
+		if n := len(ids); n != 3 || ids[2] != last[0] && ids[1] != last[0] {
+			t.Fatalf("sent %v", ids)
+		}
+		var count uint64
+		err := b.log.ScanState(b.ctx, subPrefix("s")+kindExpired, func(_ string, value []byte) bool {
+			var e expired
+			if err := parseJSON(value, &e, &e.Version); err != nil {
+				t.Error(err)
+			}
+			count += e.Count
+			return true
+		})
+		if err != nil || count != 5 {
+			t.Fatalf("%d events are recorded as expired, want 5: %v", count, err)
+		}
+	})
+}
