@@ -18,7 +18,7 @@ test: ## the plain tests, as the README says
 	$(GO) test ./...
 
 .PHONY: check
-check: format vet lint race interop first-run ## what CI runs
+check: format vet lint race interop spike kills first-run ## what CI runs
 
 .PHONY: format
 format: ## gofmt and tidy modules, changed nothing
@@ -43,6 +43,10 @@ race: ## the tests under the race detector (needs a C compiler)
 .PHONY: interop
 interop: ## clients nobody here wrote: CloudEvents SDK, npm eventsource and standardwebhooks, curl (needs node, npm, curl)
 	test/interop/run
+
+.PHONY: spike
+spike: ## the engine contract tried on Kafka and JetStream, in process
+	cd test/spike && $(GO) test -count=1 ./...
 
 .PHONY: kills
 kills: ## kill -9 of the server and of services in the demo
