@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -150,9 +151,9 @@ func TestPoisonedKey(t *testing.T) {
 // An event that is the probe three times in vain gives way to another key; when that succeeds, the failure is the first one's.
 func TestProbeGivesWay(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
-		up := false
+		var up atomic.Bool
 		f.set(func(a attemptSeen) *http.Response {
-			if a.key == "bad" || !up {
+			if a.key == "bad" || !up.Load() {
 				return status(503)
 			}
 			return status(204)
@@ -165,7 +166,7 @@ func TestProbeGivesWay(t *testing.T) {
 		if st := b.status("s"); st.State != "failing" {
 			t.Fatalf("status %+v", st)
 		}
-		up = true
+		up.Store(true)
 		b.wait(time.Hour)
 		st := b.status("s")
 		if st.State != "running" || st.Delivered != 3 || st.Dead != 1 {

@@ -45,11 +45,16 @@ func (s *subscription) load(ctx context.Context) error {
 		all = append(all, held...)
 		return err
 	})
-	l.scan(keyTally, func(_ string, value []byte) (err error) {
-		s.copies, err = parseTally(value)
+	l.scan(keyTally, func(_ string, value []byte) error {
+		copies, err := parseTally(value)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.copies = copies
 		return err
 	})
 	l.scan(keyRun, func(string, []byte) error {
+		s.mu.Lock()
+		defer s.mu.Unlock()
 		s.careful = maxHeld
 		return nil
 	})
@@ -126,8 +131,10 @@ func (l *loader) track(rest string, value []byte) ([]*delivery, error) {
 	if i < 0 || topics[i].Partitions != len(parts) {
 		return nil, nil // deleted meanwhile: follow removes the record
 	}
-	t := l.s.addTrack(&topics[i], &places{})
 	var held []*delivery
+	l.s.mu.Lock() // its status may be asked for already
+	defer l.s.mu.Unlock()
+	t := l.s.addTrack(&topics[i], &places{})
 	for p := range parts {
 		pt := &t.parts[p]
 		pt.next, pt.seq, pt.moved = parts[p].next, parts[p].seq, parts[p].next

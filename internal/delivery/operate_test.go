@@ -197,7 +197,9 @@ func TestFromLatestMissesNothing(t *testing.T) {
 		want = append(want, b.publish("b")...)
 		b.start()
 		b.wait(time.Second)
-		if got := f.ids(); !slices.Equal(got, want) {
+		got := f.ids()
+		slices.Sort(got)
+		if !slices.Equal(got, want) {
 			t.Fatalf("sent %v, want %v", got, want)
 		}
 	})
