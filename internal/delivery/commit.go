@@ -48,8 +48,12 @@ func (s *subscription) loop() {
 		}
 		now := time.Now()
 		next := s.releaseDue(now)
-		if e := &s.endpoint; e.failing && e.probe == nil && e.probeAt.After(now) {
-			next = earlier(next, e.probeAt)
+		if e := &s.endpoint; e.failing && e.probe == nil {
+			if e.probeAt.After(now) {
+				next = earlier(next, e.probeAt)
+			} else if s.ready.len() == 0 {
+				s.readMore() // there is nothing to probe with
+			}
 		}
 		commit := s.dirty && (s.urgent || !s.commitAt.After(now))
 		if s.dirty && !commit {

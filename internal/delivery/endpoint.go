@@ -137,9 +137,8 @@ func (s *subscription) takeProbe() *delivery {
 			best = d
 		}
 	}
-	if (best == nil || best.probes >= probesPerEvent) && !e.wantsMore {
-		e.wantsMore = true
-		s.pokeFeed()
+	if best == nil || best.probes >= probesPerEvent {
+		s.readMore()
 	}
 	if best == nil {
 		return nil
@@ -147,6 +146,14 @@ func (s *subscription) takeProbe() *delivery {
 	s.ready.remove(best)
 	e.probe = best
 	return best
+}
+
+// readMore lets the reader bring another key to probe with.
+func (s *subscription) readMore() {
+	if !s.endpoint.wantsMore {
+		s.endpoint.wantsMore = true
+		s.pokeFeed()
+	}
 }
 
 // probeBefore orders candidates: who was the probe less often (in rounds of three), what was not at fault before, who is older.

@@ -7,7 +7,6 @@ import (
 	"slices"
 	"time"
 
-	"github.com/tandem-hybrid/tandem/eventlog"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
 )
 
@@ -126,15 +125,14 @@ func (l *loader) track(rest string, value []byte) ([]*delivery, error) {
 	if err != nil {
 		return nil, err
 	}
-	topics := l.s.m.log.Topics()
-	i := slices.IndexFunc(topics, func(t eventlog.TopicInfo) bool { return t.ID == driver.ID(id) })
-	if i < 0 || topics[i].Partitions != len(parts) {
+	info := l.s.m.topics.Load().byID[driver.ID(id)]
+	if info == nil || info.Partitions != len(parts) {
 		return nil, nil // deleted meanwhile: follow removes the record
 	}
 	var held []*delivery
 	l.s.mu.Lock() // its status may be asked for already
 	defer l.s.mu.Unlock()
-	t := l.s.addTrack(&topics[i], &places{})
+	t := l.s.addTrack(info, &places{})
 	for p := range parts {
 		pt := &t.parts[p]
 		pt.next, pt.seq, pt.moved = parts[p].next, parts[p].seq, parts[p].next

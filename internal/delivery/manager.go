@@ -8,7 +8,10 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog"
@@ -57,6 +60,8 @@ type Manager struct {
 	done    sync.WaitGroup
 	ctx     context.Context // of the attempts
 
+	topics atomic.Pointer[topicTable]
+
 	mu         sync.RWMutex // guards what follows
 	subs       map[string]*subscription
 	readers    map[driver.ID]*reader
@@ -101,11 +106,8 @@ func (m *Manager) Start(ctx context.Context) error {
 	}
 	m.ctx, m.cancel = context.WithCancelCause(context.Background())
 	m.running = true
-	for _, s := range m.sorted() {
-		if err := s.run(ctx); err != nil {
-			m.stop(ctx)
-			return tandem.Wrap("start subscription "+s.name, err)
-		}
+	if err := m.runAll(ctx, m.sorted()); err != nil {
+		return errors.Join(err, m.stop(ctx))
 	}
 	m.done.Go(m.housekeeping)
 	return nil
@@ -139,10 +141,12 @@ func (m *Manager) stop(ctx context.Context) error {
 	for _, r := range m.takeReaders() {
 		r.close()
 	}
-	var errs []error
+	var halts errgroup.Group
+	halts.SetLimit(atOnce)
 	for _, s := range subs {
-		errs = append(errs, s.halt(ctx))
+		halts.Go(func() error { return s.halt(ctx) })
 	}
+	err := halts.Wait()
 	m.done.Wait()
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -152,7 +156,21 @@ func (m *Manager) stop(ctx context.Context) error {
 		}
 	}
 	m.subs, m.transports = nil, nil
-	return tandem.Wrap("stop deliveries", errors.Join(errs...))
+	return tandem.Wrap("stop deliveries", err)
+}
+
+// atOnce is how many subscriptions are started or stopped at the same time: their commits share syncs.
+const atOnce = 64
+
+// runAll starts subscriptions.
+func (m *Manager) runAll(ctx context.Context, subs []*subscription) error {
+	m.readTopics()
+	var g errgroup.Group
+	g.SetLimit(atOnce)
+	for _, s := range subs {
+		g.Go(func() error { return tandem.Wrap("start subscription "+s.name, s.run(ctx)) })
+	}
+	return g.Wait()
 }
 
 // load reads all subscriptions of the log, once.
@@ -226,9 +244,9 @@ func (m *Manager) housekeeping() {
 
 // refresh gives every subscription the topics that it matches now.
 func (m *Manager) refresh() {
-	topics := m.log.Topics()
+	topics := m.readTopics()
 	for _, s := range m.sorted() {
-		s.follow(topics)
+		s.follow(topics.all)
 	}
 	m.dropReaders(topics)
 }

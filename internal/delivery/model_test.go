@@ -326,10 +326,20 @@ func (m *model) crashedSince(t time.Time) bool {
 	return false
 }
 
+func (m *model) sameProcess(a, b time.Time) bool {
+	for _, c := range m.crashes {
+		if !c.Before(a) && !c.After(b) {
+			return false
+		}
+	}
+	return true
+}
+
 // checkOrder checks promise 2 for each epoch.
 func (m *model) checkOrder(epochs int) {
 	for epoch := 0; epoch <= epochs; epoch++ {
 		last, until := map[string]int{}, map[string]time.Time{}
+		run, ran := map[string]int{}, map[string]time.Time{}
 		seen := map[string]bool{}
 		for i := range m.sent {
 			s := &m.sent[i]
@@ -340,6 +350,12 @@ func (m *model) checkOrder(epochs int) {
 				m.t.Errorf("epoch %d: two events of key %s at once, at %v", epoch, s.key, s.from)
 			}
 			until[s.key] = s.to
+			// While a process lives, an event that was followed by a later one of its key is not sent again.
+			if n := m.events[s.event].index; run[s.key] > n && m.sameProcess(ran[s.key], s.from) {
+				m.t.Errorf("epoch %d: %s was sent after event %d of its key", epoch, s.event, run[s.key])
+			} else {
+				run[s.key], ran[s.key] = n, s.from
+			}
 			if seen[s.event] {
 				continue
 			}

@@ -171,27 +171,29 @@ func (m *Manager) change(ctx context.Context, changes []*change) error {
 	if _, err := m.log.Commit(ctx, &tx); err != nil {
 		return tandem.Wrap("store subscriptions", err)
 	}
+	var created []*subscription
 	for _, c := range changes {
-		if err := m.make(ctx, c); err != nil {
-			return err
+		if c.created {
+			created = append(created, c.s)
+		} else {
+			m.make(c)
 		}
 	}
-	m.reindex()
-	return nil
-}
-
-// make lets a stored change take effect.
-func (m *Manager) make(ctx context.Context, c *change) error {
-	s := c.s
-	if c.created {
-		m.mu.Lock()
+	m.mu.Lock()
+	for _, s := range created {
 		m.subs[s.name] = s
-		m.mu.Unlock()
-		if m.running {
-			return s.run(ctx)
-		}
+	}
+	m.mu.Unlock()
+	m.reindex()
+	if !m.running {
 		return nil
 	}
+	return m.runAll(ctx, created)
+}
+
+// make lets a stored change of a subscription that is there take effect.
+func (m *Manager) make(c *change) {
+	s := c.s
 	s.mu.Lock()
 	s.config.Versions = slices.Clone(s.config.Versions) // attempts under way read the old ones
 	c.mutate(&s.config)
@@ -204,7 +206,6 @@ func (m *Manager) make(ctx context.Context, c *change) error {
 		s.follow(m.log.Topics())
 	}
 	s.pokeFeed()
-	return nil
 }
 
 func compareNames(a, b string) int {
@@ -428,8 +429,5 @@ func (s *subscription) forget() {
 		s.dropTrack(t)
 	}
 	clear(s.lanes)
-	s.endpoint.suspects = nil
-	if p := s.endpoint.probe; p != nil && p.stage == stageSettled {
-		s.endpoint.probe = nil
-	}
+	s.endpoint = endpoint{} // whether the endpoint is there shows with the first attempts of the new epoch
 }

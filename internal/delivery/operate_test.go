@@ -582,3 +582,31 @@ func TestRetentionIsRecorded(t *testing.T) {
 		}
 	})
 }
+
+func TestSeekDuringAnOutage(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		f.set(func(attemptSeen) *http.Response { return nil })
+		b.start(sub("s"))
+		b.publish("a", "b", "c")
+		b.wait(time.Minute)
+		if err := b.m.Seek(b.ctx, "s", tandem.Start{}); err != nil {
+			t.Fatal(err)
+		}
+		b.wait(time.Minute)
+		if st := b.status("s"); st.State != "running" || st.Lag != 0 {
+			t.Fatalf("status %+v", st)
+		}
+		last := b.publish("d")
+		b.wait(time.Minute)
+		if st := b.status("s"); st.State != "failing" || st.Lag != 1 {
+			t.Fatalf("status %+v", st)
+		}
+		f.set(nil)
+		before := len(f.all())
+		b.wait(2 * time.Minute)
+		b.settled("s")
+		if all := f.all()[before:]; len(all) != 1 || all[0].id != last[0] {
+			t.Fatalf("sent %+v", all)
+		}
+	})
+}

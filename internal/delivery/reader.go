@@ -76,15 +76,11 @@ func (m *Manager) takeReaders() map[driver.ID]*reader {
 }
 
 // dropReaders ends the readers of topics that are gone.
-func (m *Manager) dropReaders(topics []eventlog.TopicInfo) {
-	there := make(map[driver.ID]bool, len(topics))
-	for _, t := range topics {
-		there[t.ID] = true
-	}
+func (m *Manager) dropReaders(topics *topicTable) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for id, r := range m.readers {
-		if !there[id] {
+		if topics.byID[id] == nil {
 			delete(m.readers, id)
 			r.close()
 		}
@@ -113,16 +109,24 @@ func (r *reader) run() {
 		case <-r.watch.C:
 		case <-r.kick:
 		}
-		for i := range r.parts {
-			for r.parts[i].attached.Load() > 0 && r.read(i) {
-				select {
-				case <-r.done:
-					return
-				default:
-				}
+		for r.round() {
+			select {
+			case <-r.done:
+				return
+			default:
 			}
 		}
 	}
+}
+
+// round takes one batch of each partition, so that a busy one does not hold back the others. It reports whether there may be more.
+func (r *reader) round() (more bool) {
+	for i := range r.parts {
+		if r.parts[i].attached.Load() > 0 && r.read(i) {
+			more = true
+		}
+	}
+	return more
 }
 
 func (r *reader) poke() {

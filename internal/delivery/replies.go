@@ -65,24 +65,6 @@ func parseReplies(mode tandem.Mode, a *webhook.Answer) ([]tandem.Event, error) {
 	return []tandem.Event{e}, nil
 }
 
-// topic returns a topic of the log without I/O.
-func (m *Manager) topic(name string) (eventlog.TopicInfo, bool) {
-	topics := m.log.Topics()
-	i, ok := slices.BinarySearchFunc(topics, name, func(t eventlog.TopicInfo, name string) int {
-		if t.Name < name {
-			return -1
-		}
-		if t.Name > name {
-			return 1
-		}
-		return 0
-	})
-	if !ok {
-		return eventlog.TopicInfo{}, false
-	}
-	return topics[i], true
-}
-
 // derive makes a reply the effect of its cause. Its id depends on nothing but the cause, the subscription, the epoch and the
 // index, so that a repeat takes effect once; the handler's own id is kept beside it.
 func derive(e *tandem.Event, j *job, index int, ruled bool) error {

@@ -131,6 +131,13 @@ func TestRefusedReplyFailsAlone(t *testing.T) {
 			t.Errorf("%d replies, want 5", n)
 		}
 		inKeyOrder(t, f)
+		last := map[string]uint64{}
+		for _, a := range f.all() {
+			if a.position.Offset < last[a.key] {
+				t.Errorf("%s was sent again after a later event of its key: the key must wait until its reply is stored", a.id)
+			}
+			last[a.key] = a.position.Offset
+		}
 	})
 }
 

@@ -173,12 +173,16 @@ func TestOneOwner(t *testing.T) {
 // While outcomes cannot be stored nothing more is sent; afterwards all goes on, and nothing was lost.
 func TestOutcomesCannotBeStored(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		f.set(func(a attemptSeen) *http.Response { return after(50*time.Millisecond, status(204)) })
 		b.start(sub("s"))
-		b.publish(keys(5, 500)...)
+		b.publish(keys(50, 500)...)
 		fail := tandem.Errorf(tandem.CodeUnavailable, "the disk is full")
 		b.eng.Fail(fail)
 		b.wait(time.Minute)
 		sent := len(f.all())
+		if sent > 100 {
+			t.Fatalf("%d attempts though nothing could be stored", sent)
+		}
 		b.wait(time.Minute)
 		if n := len(f.all()); n != sent {
 			t.Fatalf("%d attempts though nothing could be stored", n-sent)

@@ -49,10 +49,13 @@ func (m *Manager) Status(ctx context.Context, name string) (tandem.SubscriptionS
 		if u.next >= b.End || seq >= b.EndSeq {
 			continue
 		}
-		st.Lag += b.EndSeq - seq
-		if at, ok := m.acceptedAt(ctx, u.where); ok && (oldest.IsZero() || at.Before(oldest)) {
-			oldest = at
+		if recs, err := m.log.ReadPartition(ctx, u.topic, u.part, u.next, 1, nil); err == nil && len(recs) > 0 {
+			seq = max(seq, recs[0].Seq)
+			if at := recs[0].Meta.Accepted; oldest.IsZero() || at.Before(oldest) {
+				oldest = at
+			}
 		}
+		st.Lag += b.EndSeq - seq
 	}
 	if !oldest.IsZero() {
 		st.OldestUnacknowledged = oldest.UTC().Format(time.RFC3339Nano)
@@ -121,15 +124,6 @@ func (s *subscription) state() (state, reason string) {
 		return "capped", "no further events are read: the limit of " + why + " is reached"
 	}
 	return "running", ""
-}
-
-// acceptedAt returns when the first event from a place on was accepted.
-func (m *Manager) acceptedAt(ctx context.Context, w where) (time.Time, bool) {
-	recs, err := m.log.ReadPartition(ctx, w.topic, w.part, w.offset, 1, nil)
-	if err != nil || len(recs) == 0 {
-		return time.Time{}, false
-	}
-	return recs[0].Meta.Accepted, true
 }
 
 // cursorAt returns the cursor before an offset, "" where the engine has no single number for it.

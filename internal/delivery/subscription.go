@@ -17,6 +17,9 @@ const (
 	roomAt = maxHeld / 2
 )
 
+// lastStore is how long Stop may take beyond its context to store what is known.
+const lastStore = 2 * time.Second
+
 // subscription is a running subscription. One goroutine commits and keeps time (loop), one reads what the shared readers do
 // not bring (feed), and up to Concurrency workers send.
 type subscription struct {
@@ -100,7 +103,7 @@ func (s *subscription) run(ctx context.Context) error {
 	if err := s.load(ctx); err != nil {
 		return err
 	}
-	s.follow(s.m.log.Topics())
+	s.follow(s.m.topics.Load().all)
 	s.group.Go(s.loop)
 	s.group.Go(s.feed)
 	s.mu.Lock()
@@ -135,14 +138,14 @@ func (s *subscription) halt(ctx context.Context) error {
 	}
 	<-s.idle // soon, since the attempts are cancelled
 	s.cancel()
+	// What finished must not be repeated because the time for finishing was out.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastStore)
+	defer cancel()
+	s.mu.Lock()
+	s.put(s.key(keyRun), nil)
+	s.markMoved()
+	s.mu.Unlock()
 	err := s.flush(ctx)
-	if err == nil {
-		s.mu.Lock()
-		s.put(s.key(keyRun), nil)
-		s.markMoved()
-		s.mu.Unlock()
-		err = s.flush(ctx)
-	}
 	s.mu.Lock()
 	s.halted = true
 	lost := s.lost

@@ -1,0 +1,37 @@
+package delivery
+
+import (
+	"github.com/tandem-hybrid/tandem/eventlog"
+	"github.com/tandem-hybrid/tandem/eventlog/driver"
+)
+
+// topicTable is the topics of the log as they were a moment ago. The list of the log is sorted anew each time that it is asked
+// for, which is too much for every reply.
+type topicTable struct {
+	all    []eventlog.TopicInfo
+	byName map[string]*eventlog.TopicInfo
+	byID   map[driver.ID]*eventlog.TopicInfo
+}
+
+// readTopics asks the log again.
+func (m *Manager) readTopics() *topicTable {
+	t := &topicTable{all: m.log.Topics()}
+	t.byName = make(map[string]*eventlog.TopicInfo, len(t.all))
+	t.byID = make(map[driver.ID]*eventlog.TopicInfo, len(t.all))
+	for i := range t.all {
+		t.byName[t.all[i].Name], t.byID[t.all[i].ID] = &t.all[i], &t.all[i]
+	}
+	m.topics.Store(t)
+	return t
+}
+
+// topic returns a topic by name. One that was deleted a moment ago may still be returned.
+func (m *Manager) topic(name string) (*eventlog.TopicInfo, bool) {
+	if t := m.topics.Load(); t != nil {
+		if info, ok := t.byName[name]; ok {
+			return info, true
+		}
+	}
+	info, ok := m.readTopics().byName[name]
+	return info, ok
+}
