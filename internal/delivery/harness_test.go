@@ -155,7 +155,7 @@ func newBed(t *testing.T) *bed {
 	b := &bed{t: t, ctx: context.Background(), ends: map[string]*endpointFake{}, eng: memlog.New(memlog.Options{})}
 	quiet := slog.New(slog.DiscardHandler)
 	var err error
-	if b.log, err = eventlog.Open(b.ctx, b.eng, eventlog.Options{Logger: quiet}); err != nil {
+	if b.log, err = eventlog.Open(b.ctx, b.eng, eventlog.Options{Logger: quiet, MaxEventBytes: 64 << 10}); err != nil {
 		t.Fatal(err)
 	}
 	b.topic("orders", 4)

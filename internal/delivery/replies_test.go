@@ -111,7 +111,7 @@ func TestReplyForms(t *testing.T) {
 func TestRefusedReplyFailsAlone(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
 		b.topic("out", 1)
-		long := `{"specversion":"1.0","id":"1","source":"/s","type":"x","subject":"` + strings.Repeat("s", 900_000) + `"}`
+		long := `{"specversion":"1.0","id":"1","source":"/s","type":"x","data":"` + strings.Repeat("s", 100_000) + `"}`
 		f.set(func(a attemptSeen) *http.Response {
 			if a.key == "bad" {
 				return reply(tandem.MediaEvent, long)
