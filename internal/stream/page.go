@@ -24,7 +24,6 @@ func (s *Streams) servePage(w http.ResponseWriter, r *http.Request, sel eventlog
 	}
 	rc := http.NewResponseController(w)
 	if q.wait > 0 && len(page.Events) == 0 && page.Gap == nil && r.Method != http.MethodHead {
-		_ = rc.SetReadDeadline(time.Time{}) // what the server set for the request would end the wait
 		if page, err = s.poll(r.Context(), reader, filter, q); err != nil {
 			return err
 		}

@@ -40,7 +40,6 @@ func (s *Streams) serveSSE(w http.ResponseWriter, r *http.Request, sel eventlog.
 	c := &sse{s: s, reader: reader, filter: filter, told: q.start.Cursor,
 		out: writer{w: w, rc: http.NewResponseController(w), timeout: s.opts.WriteTimeout}}
 	defer c.out.done()
-	_ = c.out.rc.SetReadDeadline(time.Time{}) // what the server set for the request would end the stream
 	h := w.Header()
 	h.Set("Content-Type", tandem.MediaSSE)
 	h.Set("X-Accel-Buffering", "no") // proxies of the nginx kind hold a stream back otherwise
