@@ -104,8 +104,9 @@ func (l *Log) load(ctx context.Context) error {
 		horizon = max(horizon, dt.Born+1)
 		l.topics.put(t)
 	}
-	l.raise(horizon)
-	return nil
+	kept, err := l.keptHorizon(ctx)
+	l.raise(max(horizon, kept))
+	return err
 }
 
 // Close appends what Accept has taken, then closes the engine. Calls under way end with Unavailable. Repeating it waits

@@ -278,6 +278,34 @@ func TestOpenAgain(t *testing.T) {
 	}
 }
 
+// A topic that is gone may have had the newest numbers: a place among them is no place of another log.
+func TestOpenAgainAfterDelete(t *testing.T) {
+	for name, opts := range engines {
+		t.Run(name, func(t *testing.T) {
+			e := memlog.New(opts)
+			l := open(t, unclosed{e}, eventlog.Options{})
+			create(t, l, "a.old", 1)
+			create(t, l, "a.gone", 1)
+			publish(t, l, "a.old", 3)
+			publish(t, l, "a.gone", 5)
+			r := reader(t, l, tandem.Start{Earliest: true}, "a.*")
+			readAll(t, r, 10)
+			if err := l.DeleteTopic(ctx, "a.gone"); err != nil {
+				t.Fatal(err)
+			}
+			if err := l.Close(); err != nil {
+				t.Fatal(err)
+			}
+			l = open(t, e, eventlog.Options{})
+			resumed := reader(t, l, tandem.Start{Cursor: r.Cursor()}, "a.*")
+			publish(t, l, "a.old", 2)
+			if got, gaps := readAll(t, resumed, 10); len(got) != 2 || len(gaps) != 0 {
+				t.Errorf("%d events and %d gaps, want 2 events", len(got), len(gaps))
+			}
+		})
+	}
+}
+
 // unclosed is an engine that survives the log, as if it were opened again.
 type unclosed struct{ *memlog.Engine }
 

@@ -2,9 +2,29 @@ package eventlog
 
 import (
 	"context"
+	"encoding/binary"
 
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
 )
+
+// horizonKey is the state record of the horizon when a topic was deleted last: eight bytes, most significant first.
+const horizonKey = "log/horizon"
+
+// keepHorizon stores the horizon. A deleted topic may have had the largest numbers; without the record a log that is
+// opened again would take a place among them for one of another life of it, and tell of a gap where there is none.
+func (l *Log) keepHorizon(ctx context.Context) error {
+	b := driver.Batch{State: []driver.StateOp{{Key: horizonKey, Value: binary.BigEndian.AppendUint64(nil, l.horizon.Load())}}}
+	return l.drv.Append(ctx, &b)
+}
+
+// keptHorizon returns what keepHorizon stored, else zero.
+func (l *Log) keptHorizon(ctx context.Context) (uint64, error) {
+	value, err := l.State(ctx, horizonKey)
+	if len(value) != 8 {
+		return 0, err
+	}
+	return binary.BigEndian.Uint64(value), nil
+}
 
 // State returns the value of one state record, nil when there is none.
 func (l *Log) State(ctx context.Context, key string) ([]byte, error) {

@@ -257,6 +257,12 @@ func (l *Log) DeleteTopic(ctx context.Context, name string) error {
 	}
 	l.topics.drop(t)
 	l.topics.tell()
+	if l.info.TotalOrder {
+		// The topic is gone whether or not this is stored, nor does the caller's end change that.
+		if err := l.keepHorizon(context.WithoutCancel(ctx)); err != nil {
+			l.opts.Logger.Warn("cursors behind a deleted topic may count as foreign after a restart", "topic", name, "error", err)
+		}
+	}
 	return nil
 }
 
