@@ -146,6 +146,7 @@ func (q *acceptQueue) forget(group []*batch) {
 		q.events -= len(b.Records)
 		q.bytes -= b.bytes
 	}
+	clear(group) // what still waits shares the array, which would keep events that count no more
 }
 
 // appendGroup stores the batches in one step. If that is refused because of one of them, each goes on its own; what fails

@@ -255,7 +255,8 @@ func TestTopics(t *testing.T) {
 		create(t, l, "b", 0)
 		create(t, l, "a.x", 3)
 		for _, bad := range []tandem.Topic{{Name: ""}, {Name: "A"}, {Name: "a*"}, {Name: "a..b"}, {Name: "a", Partitions: -1}, {Name: "a", Partitions: 1025},
-			{Name: "a", Retention: 5}, {Name: "a", RetentionBytes: -1}, {Name: "a", Key: "data."}, {Name: "a", Key: "Bad Name"}, {Name: "__a"}} {
+			{Name: "a", Retention: 5}, {Name: "a", RetentionBytes: -1}, {Name: "a", Key: "data."}, {Name: "a", Key: "Bad Name"}, {Name: "a", Key: "vehicleId"},
+			{Name: "a", Key: "data"}, {Name: "a", Key: "data.a..b"}, {Name: "__a"}} {
 			_, err := l.CreateTopic(ctx, bad)
 			code(t, err, tandem.CodeInvalid)
 			if pointers(err) == "" {

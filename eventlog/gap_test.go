@@ -304,3 +304,57 @@ func TestGapWhileReading(t *testing.T) {
 		})
 	}
 }
+
+// failing refuses the reads after the first few.
+type failing struct {
+	driver.Driver
+	left int
+}
+
+func (d *failing) Read(ctx context.Context, id driver.ID, part int, from uint64, max, maxBytes int, dst []tandem.Record) ([]tandem.Record, error) {
+	if d.left--; d.left < 0 {
+		return dst, tandem.Errorf(tandem.CodeUnavailable, "no")
+	}
+	return d.Driver.Read(ctx, id, part, from, max, maxBytes, dst)
+}
+
+// A gap is told once, so it must not go down with a read that fails behind it.
+func TestGapBeforeAnError(t *testing.T) {
+	for name, opts := range engines {
+		for left := range 5 {
+			t.Run(fmt.Sprint(name, left), func(t *testing.T) { gapBeforeAnError(t, opts, left) })
+		}
+	}
+}
+
+// gapBeforeAnError lets the engine fail once, after some reads.
+func gapBeforeAnError(t *testing.T, opts memlog.Options, left int) {
+	now := time.Now()
+	opts.Now = func() time.Time { return now }
+	e := memlog.New(opts)
+	d := &failing{Driver: e, left: left}
+	l := open(t, d, eventlog.Options{Now: opts.Now})
+	if _, err := l.CreateTopic(ctx, tandem.Topic{Name: "t", Partitions: 2, Retention: tandem.Duration(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	from := publish(t, l, "t", 5)[4].Cursor
+	publish(t, l, "t", 40)
+	now = now.Add(2 * time.Hour)
+	e.RunRetention()
+	publish(t, l, "t", 1000)
+	none, err := tandem.ParseFilter([]byte(`{"type":"none"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := reader(t, l, tandem.Start{Cursor: from}, "t")
+	for range 10 {
+		p, err := r.Read(ctx, none, 10)
+		if p.Gap != nil {
+			return
+		}
+		if err != nil {
+			d.left = 1000
+		}
+	}
+	t.Error("the gap was never told")
+}

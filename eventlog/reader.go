@@ -76,8 +76,8 @@ func (r *Reader) Read(ctx context.Context, filter tandem.Filter, max int) (tande
 	} else {
 		err = r.rotate(ctx, &w)
 	}
-	if err != nil && len(w.events) == 0 {
-		return tandem.Page{}, err
+	if err != nil && len(w.events) == 0 && w.gap == nil {
+		return tandem.Page{}, err // otherwise the next Read meets it again
 	}
 	out := tandem.Page{Events: w.events, Cursor: r.Cursor(), Gap: w.gap}
 	if w.gap != nil {

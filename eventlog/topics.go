@@ -307,13 +307,22 @@ func checkTopic(t *tandem.Topic) error {
 	if t.RetentionBytes < 0 {
 		bad.WithField("/retentionBytes", "must not be negative")
 	}
-	if path, ok := strings.CutPrefix(t.Key, "data."); ok && path == "" || len(t.Key) > 200 || strings.ContainsAny(t.Key, " \t\r\n") {
+	if !validKeyRule(t.Key) {
 		bad.WithField("/key", "must be subject, data.PATH or the name of an attribute")
 	}
 	if len(bad.Fields) > 0 {
 		return bad
 	}
 	return nil
+}
+
+// validKeyRule keeps out what no event can have, "vehicleId" for "data.vehicleId", since its events would have no order.
+func validKeyRule(key string) bool {
+	path, ok := strings.CutPrefix(key, "data.")
+	if !ok {
+		return key == "" || tandem.ValidAttributeName(key)
+	}
+	return len(key) <= 200 && !strings.ContainsAny(path, " \t\r\n") && !slices.Contains(strings.Split(path, "."), "")
 }
 
 func noTopic(name string) *tandem.Error {
