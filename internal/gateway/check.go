@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"errors"
 	"net/http"
 	"strconv"
 	"strings"
@@ -82,8 +83,8 @@ func (c *checker) notYet(key string) {
 
 // wrong takes over an error, with the fields it has.
 func (c *checker) wrong(pointer string, err error) {
-	e, ok := err.(*tandem.Error)
-	if !ok || len(e.Fields) == 0 {
+	var e *tandem.Error
+	if !errors.As(err, &e) || len(e.Fields) == 0 {
 		c.fault(pointer, "%s", err)
 		return
 	}

@@ -118,6 +118,7 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			g.opts.Observe(route, x.Status, time.Since(began))
 		}()
 	}
+	defer httpx.Recovered(g.opts.Logger, &x.Recorder, r)
 	if err := x.serve(r); err != nil {
 		x.fail(r, err)
 	}

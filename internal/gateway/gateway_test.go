@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"io"
@@ -255,5 +256,27 @@ func TestObserve(t *testing.T) {
 	g.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest("GET", "/nowhere", nil))
 	if a, b := <-got, <-got; a != (seen{"GET /a", 201}) || b != (seen{"", 404}) {
 		t.Errorf("observed %v and %v", a, b)
+	}
+}
+
+type panicking struct{ fakeStreams }
+
+func (panicking) Serve(http.ResponseWriter, *http.Request, eventlog.Selection, tandem.Filter) {
+	panic("a defect")
+}
+
+// A defect is answered with 500 and is in the log, with its stack.
+func TestPanic(t *testing.T) {
+	w := newWorld(t, nil, `[]`)
+	var logged bytes.Buffer
+	g := New(w.log, Options{Streams: panicking{}, Logger: slog.New(slog.NewTextHandler(&logged, nil))})
+	if err := g.Apply([]Route{{Match: "GET /a", Stream: &Stream{Topics: []string{"orders"}}}}, nil); err != nil {
+		t.Fatal(err)
+	}
+	defer g.Stop(context.Background())
+	rec := httptest.NewRecorder()
+	g.ServeHTTP(rec, httptest.NewRequest("GET", "/a", nil))
+	if rec.Code != 500 || !strings.Contains(logged.String(), "a defect") || !strings.Contains(logged.String(), "gateway_test.go") {
+		t.Errorf("%d, logged %s", rec.Code, &logged)
 	}
 }

@@ -94,7 +94,10 @@ var quoted = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 // flow, so that each leads to the other, and it is marked sampled, as a service that began it itself would by default.
 func trace(h http.Header, flow string) (parent, state string) {
 	if v := h["Traceparent"]; len(v) == 1 && validTraceParent(v[0]) {
-		return v[0], strings.Join(h["Tracestate"], ",")
+		if state = strings.Join(h["Tracestate"], ","); !validTraceState(state) {
+			state = ""
+		}
+		return v[0], state
 	}
 	var span [8]byte
 	rand.Read(span[:])
@@ -102,9 +105,23 @@ func trace(h http.Header, flow string) (parent, state string) {
 	return "00-" + strings.ReplaceAll(flow, "-", "") + "-" + hex.EncodeToString(span[:]) + "-01", ""
 }
 
+// validTraceState keeps out what an event could not carry: a request does not fail for its trace (W3C Trace Context,
+// section 3.3.1: a tracestate that cannot be read is dropped).
+func validTraceState(s string) bool {
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] >= 0x7f {
+			return false
+		}
+	}
+	return len(s) <= tandem.MaxAttributeBytes
+}
+
+// maxTraceParent leaves later versions as much again as there is now.
+const maxTraceParent = 110
+
 // validTraceParent follows W3C Trace Context, section 3.2.2. Later versions may have more behind the flags.
 func validTraceParent(s string) bool {
-	if len(s) < 55 || len(s) > 55 && (s[:2] == "00" || s[55] != '-') || s[2] != '-' || s[35] != '-' || s[52] != '-' {
+	if !validTraceState(s) || len(s) > maxTraceParent || len(s) < 55 || len(s) > 55 && (s[:2] == "00" || s[55] != '-') || s[2] != '-' || s[35] != '-' || s[52] != '-' {
 		return false
 	}
 	for _, part := range [...]string{s[:2], s[3:35], s[36:52], s[53:55]} {

@@ -38,7 +38,7 @@ func (x *exchange) begin(r *http.Request) (err error) {
 	}
 	x.async = httpx.ParsePrefer(r.Header).RespondAsync
 	x.op, _, err = x.g.opts.Operations.Begin(r.Context(), x.route.Operation.Spec, x.flow)
-	return err
+	return x.topicGone(err)
 }
 
 // abandon forgets an operation that came to nothing.

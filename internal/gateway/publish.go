@@ -63,11 +63,16 @@ func (x *exchange) append(ctx context.Context, tx *eventlog.Tx) (tandem.Receipt,
 	if err == nil {
 		return receipts[0], nil
 	}
-	if tandem.CodeOf(err) == tandem.CodeNotFound {
-		x.g.opts.Logger.Error("the topic of a route is not there", "route", x.route.Match, "topic", x.route.Topic)
-		return tandem.Receipt{}, tandem.Errorf(tandem.CodeUnavailable, "the topic of this route is not there")
+	return tandem.Receipt{}, x.topicGone(err)
+}
+
+// topicGone makes a missing topic of the route 503: the path is there, and somebody can make the topic.
+func (x *exchange) topicGone(err error) error {
+	if tandem.CodeOf(err) != tandem.CodeNotFound {
+		return err
 	}
-	return tandem.Receipt{}, err
+	x.g.opts.Logger.Error("a topic of a route is not there", "route", x.route.Match, "error", err)
+	return tandem.Errorf(tandem.CodeUnavailable, "a topic of this route is not there")
 }
 
 // event is the request as an event. The body is its data, byte for byte.
@@ -169,7 +174,7 @@ func (x *exchange) publishOperation(r *http.Request, ev *tandem.Event) error {
 	ops := x.g.opts.Operations
 	op, state, err := ops.Begin(r.Context(), x.route.Operation.Spec, x.flow)
 	if err != nil {
-		return err
+		return x.topicGone(err)
 	}
 	ev.Meta.Operation = op.ID
 	tx := &eventlog.Tx{Events: []eventlog.TopicEvent{{Topic: x.route.Topic, Event: *ev}}}
@@ -206,7 +211,7 @@ func (x *exchange) publishAndWait(r *http.Request, ev *tandem.Event, prefer http
 	// Before the event can be seen by anybody: its reply must not be faster.
 	w, err := x.g.replies.wait(r.Context(), x.route.respondTopics, wanted{x.flow, x.route.Respond.Type, ev.Source})
 	if err != nil {
-		return tandem.Errorf(tandem.CodeUnavailable, "the reply could not be waited for: %w", err)
+		return tandem.Errorf(tandem.CodeUnavailable, "the reply could not be waited for: %w", x.topicGone(err))
 	}
 	defer w.leave()
 	receipt, err := x.append(r.Context(), &eventlog.Tx{Events: []eventlog.TopicEvent{{Topic: x.route.Topic, Event: *ev}}})

@@ -254,3 +254,32 @@ func TestRespond(t *testing.T) {
 		t.Errorf("drained: %d %s", a.StatusCode, a.body)
 	}
 }
+
+// A trace that no event could carry is dropped, and the request goes on.
+func TestPublishWithAWildTrace(t *testing.T) {
+	w := newWorld(t, nil, `[{"match":"POST /orders","topic":"orders","type":"order.placed"}]`)
+	const parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	for _, header := range [][]string{
+		{"Traceparent", parent, "Tracestate", strings.Repeat("a=1,", 2000)},
+		{"Traceparent", parent, "Tracestate", "a=\xff"},
+		{"Traceparent", "01" + parent[2:] + "-" + strings.Repeat("x", 5000)},
+		{"Traceparent", "01" + parent[2:] + "-\xff"},
+	} {
+		if a := w.do("POST", "/orders", "{}", header...); a.StatusCode != 202 {
+			t.Errorf("%.80q: %d %s", header, a.StatusCode, a.body)
+		}
+	}
+}
+
+// A topic that is not there is the server's lack, not an unknown path.
+func TestOperationOfAMissingTopic(t *testing.T) {
+	w := newWorld(t, services{"a": text(202, "ok")}, `[
+		{"match":"GET /operations/{id}","operation":true},
+		{"match":"POST /service","service":"a","operation":{"topics":["gone"],"succeed":["x"]}},
+		{"match":"POST /topic","topic":"orders","type":"x","operation":{"topics":["gone"],"succeed":["x"]}}]`)
+	for _, path := range []string{"/service", "/topic"} {
+		if a := w.do("POST", path, "{}"); a.StatusCode != 503 {
+			t.Errorf("%s: %d %s", path, a.StatusCode, a.body)
+		}
+	}
+}
