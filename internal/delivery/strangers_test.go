@@ -66,9 +66,13 @@ func TestManySubscriptionsShareOneRead(t *testing.T) {
 		if n := len(f.all()); n != 4 {
 			t.Fatalf("%d deliveries, want 4", n)
 		}
-		var ix *index
+		ix := &index{byType: map[string][]*entry{}, bySource: map[string][]*entry{}}
 		for _, r := range b.m.readers {
-			ix = r.ix.Load()
+			for _, s := range b.m.sorted() {
+				for _, e := range s.entries(r) {
+					ix.add(e)
+				}
+			}
 		}
 		if len(ix.byType) != 1000 || len(ix.byType["t7"]) != 1 || len(ix.rest) != 0 {
 			t.Fatalf("index of %d types", len(ix.byType))
