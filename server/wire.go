@@ -38,11 +38,20 @@ type running struct {
 // onStop adds a step of stop.
 func (r *running) onStop(step func(ctx context.Context) error) { r.undo = append(r.undo, step) }
 
+// lastMoment is what each step of stop has when the time of all is out: what was cut off is to be gone before the log
+// below it closes.
+const lastMoment = 2 * time.Second
+
 // stop takes down what was built, last first, and reports everything that went wrong.
 func (r *running) stop(ctx context.Context) error {
 	var errs []error
 	for i := len(r.undo) - 1; i >= 0; i-- {
-		errs = append(errs, r.undo[i](ctx))
+		step, cancel := ctx, func() {}
+		if ctx.Err() != nil {
+			step, cancel = context.WithTimeout(context.WithoutCancel(ctx), lastMoment)
+		}
+		errs = append(errs, r.undo[i](step))
+		cancel()
 	}
 	return errors.Join(errs...)
 }
@@ -178,10 +187,14 @@ const (
 )
 
 // serve starts a listener and returns how to stop it: wait for requests under way until the context is done, then cut
-// them off.
+// them off, and wait until their handlers have returned. Connections that a service took over, such as WebSockets, have
+// no end to wait for: they are cut off with the rest.
 func (r *running) serve(l net.Listener, h http.Handler, opts Options) (stop func(ctx context.Context) error) {
+	life, end := context.WithCancel(context.Background())
+	inside := &handlers{next: h, gone: make(chan struct{})}
 	srv := &http.Server{
-		Handler:           h,
+		Handler:           inside,
+		BaseContext:       func(net.Listener) context.Context { return life },
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    headerBytes,
@@ -194,6 +207,8 @@ func (r *running) serve(l net.Listener, h http.Handler, opts Options) (stop func
 		if err != nil {
 			err = errors.Join(tandem.Errorf(tandem.CodeTimeout, "requests on %s were cut off", l.Addr()), srv.Close())
 		}
+		end()
+		err = errors.Join(err, inside.stop())
 		if serveErr := <-done; !errors.Is(serveErr, http.ErrServerClosed) {
 			err = errors.Join(err, serveErr)
 		}
