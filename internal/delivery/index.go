@@ -10,6 +10,7 @@ import (
 type index struct {
 	byType, bySource map[string][]*entry
 	rest             []*entry // filters that bind neither
+	changes          uint64   // reader.changes when it was begun
 }
 
 // entry is one version of a subscription's filter, for one topic.
@@ -21,8 +22,8 @@ type entry struct {
 	until  *places // from of the next version; nil for the last
 }
 
-func (r *reader) buildIndex() *index {
-	ix := &index{byType: map[string][]*entry{}, bySource: map[string][]*entry{}}
+func (r *reader) buildIndex(changes uint64) *index {
+	ix := &index{byType: map[string][]*entry{}, bySource: map[string][]*entry{}, changes: changes}
 	for _, s := range r.m.sorted() {
 		for _, e := range s.entries(r) {
 			ix.add(e)

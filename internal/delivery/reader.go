@@ -15,14 +15,15 @@ const batchEvents = 256
 
 // reader reads one topic for all subscriptions that are caught up: each partition once, each event decoded once.
 type reader struct {
-	m     *Manager
-	topic driver.ID
-	name  string
-	watch *eventlog.Watch
-	kick  chan struct{}
-	done  chan struct{}
-	parts []sharedPart
-	ix    atomic.Pointer[index] // nil when it has to be built again
+	m       *Manager
+	topic   driver.ID
+	name    string
+	watch   *eventlog.Watch
+	kick    chan struct{}
+	done    chan struct{}
+	parts   []sharedPart
+	changes atomic.Uint64         // of subscriptions: an index that was begun at an earlier count must not be used
+	ix      atomic.Pointer[index] // nil before the first batch
 
 	batch []tandem.Record // of the one goroutine
 }
@@ -92,7 +93,7 @@ func (m *Manager) reindex() {
 	m.mu.RLock()
 	defer m.mu.RUnlock()
 	for _, r := range m.readers {
-		r.ix.Store(nil)
+		r.changes.Add(1)
 	}
 }
 
@@ -166,9 +167,11 @@ func (r *reader) read(part int) bool {
 		p.move(b.End, b.EndSeq)
 		return false
 	}
+	// A change while the index is built makes it stale already, so the count is taken before. Whoever changed can attach
+	// only after this batch, which holds p.mu.
 	ix := r.ix.Load()
-	if ix == nil {
-		ix = r.buildIndex()
+	if changes := r.changes.Load(); ix == nil || ix.changes != changes {
+		ix = r.buildIndex(changes)
 		r.ix.Store(ix)
 	}
 	for i := range r.batch {
