@@ -27,7 +27,9 @@ func TestAttemptsSurvive(t *testing.T) {
 				s := sub("s")
 				s.Attempts = 5
 				b.start(s)
-				b.publish("bad", "bad", "good")
+				b.publish("bad", "bad")
+				b.wait(time.Second)
+				b.publish("good") // that it succeeds afterwards shows that the failure is the key's
 				b.wait(time.Second)
 				if st := b.status("s"); st.ParkedKeys != 1 || st.Waiting != 1 || st.Retrying != 1 {
 					t.Fatalf("status %+v", st)
