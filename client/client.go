@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
@@ -28,6 +29,7 @@ type Options struct {
 // Client is a server's API.
 type Client struct {
 	base    string // without a slash at its end
+	shown   string // base without a password, for messages
 	token   string
 	http    *http.Client
 	timeout time.Duration
@@ -41,10 +43,17 @@ type Client struct {
 func New(baseURL string, opts Options) (*Client, error) {
 	u, err := url.Parse(baseURL)
 	if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" || u.RawQuery != "" || u.Fragment != "" {
-		return nil, tandem.Errorf(tandem.CodeInvalid, "%q is not the URL of a server", baseURL).
+		shown := strconv.Quote(baseURL)
+		switch {
+		case err == nil:
+			shown = strconv.Quote(u.Redacted())
+		case strings.Contains(baseURL, "@"): // before it may be a password
+			shown = "the address"
+		}
+		return nil, tandem.Errorf(tandem.CodeInvalid, "%s is not the URL of a server", shown).
 			WithHint("write a URL such as http://127.0.0.1:8090")
 	}
-	c := &Client{base: strings.TrimRight(baseURL, "/"), token: opts.Token, http: opts.HTTP, timeout: opts.Timeout,
+	c := &Client{base: strings.TrimRight(baseURL, "/"), shown: strings.TrimRight(u.Redacted(), "/"), token: opts.Token, http: opts.HTTP, timeout: opts.Timeout,
 		retries: opts.Retries, agent: opts.UserAgent, sleep: sleep}
 	if c.http == nil {
 		c.http = defaultHTTP()

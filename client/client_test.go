@@ -218,3 +218,22 @@ func TestDeadlineIsTimeout(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 }
+
+// A password in the address is for the server, not for logs and terminals.
+func TestPasswordIsNotShown(t *testing.T) {
+	const secret = "s3cr3t"
+	for _, base := range []string{"http://me:" + secret + "@h?q=1", "http://me:" + secret + "@h:x", "ftp://me:" + secret + "@h"} {
+		if _, err := New(base, Options{}); err == nil || strings.Contains(err.Error(), secret) {
+			t.Errorf("New(%s): %v", base, err)
+		}
+	}
+	srv := httptest.NewServer(http.NotFoundHandler())
+	srv.Close()
+	c, err := New(strings.Replace(srv.URL, "http://", "http://me:"+secret+"@", 1), Options{Retries: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Topics(t.Context()); err == nil || strings.Contains(err.Error(), secret) {
+		t.Errorf("no server: %v", err)
+	}
+}

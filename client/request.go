@@ -162,7 +162,7 @@ func (c *Client) broken(ctx context.Context, r call, err error) error {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded):
 		e.Code = tandem.CodeTimeout
 	case ctx.Err() == nil:
-		e.Hint = "is a server listening on " + c.base + "?"
+		e.Hint = "is a server listening on " + c.shown + "?"
 	}
 	return e
 }
