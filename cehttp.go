@@ -1,6 +1,7 @@
 package tandem
 
 import (
+	"errors"
 	"net/http"
 	"slices"
 	"strings"
@@ -106,7 +107,9 @@ func ParseBinaryHTTP(h http.Header, body []byte) (Event, error) {
 	}
 	slices.SortFunc(e.Extensions, func(x, y Extension) int { return strings.Compare(x.Name, y.Name) })
 	if err := CheckEvent(&e); err != nil {
-		for _, f := range err.(*Error).Fields {
+		var wrong *Error
+		errors.As(err, &wrong)
+		for _, f := range wrong.Fields {
 			name := f.Pointer[1:]
 			switch name {
 			case "data":

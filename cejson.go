@@ -181,7 +181,8 @@ func (p *eventParser) extension(s jsonString, name []byte, depth int) bool {
 		return p.value(depth)
 	}
 	x := extRange{name: s}
-	ok, from := true, p.i
+	var ok bool
+	from := p.i
 	switch c := p.peek(); c {
 	case '"':
 		x.value, ok = p.string()
@@ -245,7 +246,8 @@ func (p *eventParser) finish(e *Event) {
 		}
 	}
 	var space [512]byte
-	buf, ok := space[:0], true
+	buf := space[:0]
+	var ok bool
 	var ends [attrTexts]int
 	for a := range attrTexts {
 		if p.present&(1<<a) != 0 {

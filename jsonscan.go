@@ -327,7 +327,7 @@ func (s *jsonScanner) array(depth int, fn func(index int) bool) bool {
 		return true
 	}
 	for n := 0; ; n++ {
-		ok := false
+		var ok bool
 		if fn == nil {
 			ok = s.value(depth + 1)
 		} else {

@@ -2,6 +2,7 @@ package tandem
 
 import (
 	"bytes"
+	"errors"
 	"io"
 )
 
@@ -56,7 +57,7 @@ func (l *LineReader) line() ([]byte, error) {
 			return nil, l.skip()
 		}
 		if l.err != nil {
-			if scanned == 0 || l.err != io.EOF {
+			if scanned == 0 || !errors.Is(l.err, io.EOF) {
 				return nil, l.err
 			}
 			line := l.block
