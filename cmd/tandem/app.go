@@ -66,7 +66,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 	left := false // kong has printed help and wants to exit
 	parser, err := kong.New(&cli{}, kong.Name("tandem"), kong.Description(description), kong.Writers(a.stdout, stderr),
-		kong.Exit(func(int) { left = true }), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}), kong.Vars(variables()))
+		kong.Exit(func(int) { left = true }), kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}), variables())
 	if err != nil {
 		return a.fail(err)
 	}
@@ -154,7 +154,7 @@ func explain(err error) string {
 		if hint == "" {
 			hint = e.Hint
 		}
-		next, ok := e.Err.(*tandem.Error)
+		next, ok := e.Err.(*tandem.Error) //nolint:errorlint // the next of the chain, and none of several that were joined
 		if !ok {
 			break
 		}
