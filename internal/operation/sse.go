@@ -25,7 +25,7 @@ func (o *Operations) serveStream(w http.ResponseWriter, r *http.Request, id stri
 	h.Set("Cache-Control", "no-store")
 	s := stream{w: w, rc: http.NewResponseController(w)}
 	w.WriteHeader(http.StatusOK)
-	defer s.rc.SetWriteDeadline(time.Time{}) // package http would leave it on the connection
+	defer func() { _ = s.rc.SetWriteDeadline(time.Time{}) }() // package http would leave it on the connection
 	if r.Method == http.MethodHead || !s.operation(&op) {
 		return nil
 	}
