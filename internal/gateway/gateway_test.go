@@ -259,7 +259,7 @@ func TestObserve(t *testing.T) {
 	}
 }
 
-type panicking struct{ fakeStreams }
+type panicking struct{}
 
 func (panicking) Serve(http.ResponseWriter, *http.Request, eventlog.Selection, tandem.Filter) {
 	panic("a defect")
