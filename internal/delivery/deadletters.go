@@ -3,7 +3,7 @@ package delivery
 import (
 	"context"
 	"encoding/json"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
@@ -81,7 +81,7 @@ func (m *Manager) Discard(ctx context.Context, name string, ids []string) (int, 
 }
 
 // eachDead applies do, with mu held, to the dead letters named, in groups.
-func (m *Manager) eachDead(ctx context.Context, name string, ids []string, do func(s *subscription, id string, bytes int) bool) (n int, err error) {
+func (m *Manager) eachDead(ctx context.Context, name string, ids []string, do func(*subscription, deadRef) bool) (n int, err error) {
 	m.ops.Lock()
 	defer m.ops.Unlock()
 	s, err := m.find(name)
@@ -92,12 +92,16 @@ func (m *Manager) eachDead(ctx context.Context, name string, ids []string, do fu
 		return 0, tandem.Errorf(tandem.CodeUnavailable, "deliveries are not running")
 	}
 	if ids != nil {
-		return s.namedDead(ctx, ids, do)
+		ids = slices.Compact(slices.Sorted(slices.Values(ids)))
+		if err := s.allDead(ctx, ids); err != nil {
+			return 0, err
+		}
+		return s.applyDead(ctx, ids, do)
 	}
 	for after := ""; ; {
-		chunk := make([]deadRef, 0, deadChunk)
-		err := s.scanDead(ctx, after, func(id string, value []byte) bool {
-			chunk = append(chunk, deadRef{id, len(value)})
+		chunk := make([]string, 0, deadChunk)
+		err := s.scanDead(ctx, after, func(id string, _ []byte) bool {
+			chunk = append(chunk, id)
 			return len(chunk) < deadChunk
 		})
 		if err != nil || len(chunk) == 0 {
@@ -107,77 +111,92 @@ func (m *Manager) eachDead(ctx context.Context, name string, ids []string, do fu
 		if n += did; err != nil {
 			return n, err
 		}
-		after = chunk[len(chunk)-1].id
+		after = chunk[len(chunk)-1]
 	}
+}
+
+// allDead reports an id that no dead letter has. Code: NotFound.
+func (s *subscription) allDead(ctx context.Context, ids []string) error {
+	for _, id := range ids {
+		_, _, ok := parseDeadID(id)
+		if ok {
+			value, err := s.m.log.State(ctx, s.key(kindDead)+id)
+			if err != nil {
+				return err
+			}
+			ok = value != nil
+		}
+		if !ok {
+			return tandem.Errorf(tandem.CodeNotFound, "subscription %s has no dead letter %q", s.name, id)
+		}
+	}
+	return nil
 }
 
 // deadRef is a dead letter by id and size.
 type deadRef struct {
-	id    string
-	bytes int
+	id        string
+	bytes     int
+	redriving bool // it has a redrive record
 }
 
-func (s *subscription) namedDead(ctx context.Context, ids []string, do func(*subscription, string, int) bool) (int, error) {
+// applyDead applies do to the dead letters that are still there and stores what it did. Nothing else of the subscription is stored
+// meanwhile, so that a letter is either in the log or known in memory to have its outcome.
+func (s *subscription) applyDead(ctx context.Context, ids []string, do func(*subscription, deadRef) bool) (n int, err error) {
+	s.commitMu.Lock()
+	defer s.commitMu.Unlock()
 	refs := make([]deadRef, 0, len(ids))
 	for _, id := range ids {
-		var value []byte
-		var err error
-		if !strings.Contains(id, "/") {
-			value, err = s.m.log.State(ctx, s.key(kindDead)+id)
-		}
+		letter, err := s.m.log.State(ctx, s.key(kindDead)+id)
 		if err != nil {
 			return 0, err
 		}
-		if value == nil {
-			return 0, tandem.Errorf(tandem.CodeNotFound, "subscription %s has no dead letter %q", s.name, id)
+		redrive, err := s.m.log.State(ctx, s.key(kindRedrive)+id)
+		if err != nil {
+			return 0, err
 		}
-		refs = append(refs, deadRef{id, len(value)})
+		if letter != nil {
+			refs = append(refs, deadRef{id, len(letter), redrive != nil})
+		}
 	}
-	return s.applyDead(ctx, refs, do)
-}
-
-func (s *subscription) applyDead(ctx context.Context, refs []deadRef, do func(*subscription, string, int) bool) (n int, err error) {
 	s.mu.Lock()
 	for _, r := range refs {
-		if do(s, r.id, r.bytes) {
+		if do(s, r) {
 			n++
 		}
 	}
 	s.mu.Unlock()
-	if err := s.flush(ctx); err != nil {
+	if err := s.flushLocked(ctx); err != nil {
 		return 0, err
 	}
 	s.pokeFeed()
 	return n, nil
 }
 
-func (s *subscription) redriveOne(id string, _ int) bool {
-	if s.redrives[id] != nil {
+func (s *subscription) redriveOne(r deadRef) bool {
+	_, epoch, ok := parseDeadID(r.id)
+	if !ok || r.redriving || s.redrives[r.id] != nil {
 		return false // on its way already
 	}
-	_, epoch, ok := parseDeadID(id)
-	if !ok {
-		return false
-	}
-	s.put(s.key(kindRedrive)+id, jsonValue(effort{Version: formatVersion, Epoch: epoch}))
+	s.put(s.key(kindRedrive)+r.id, jsonValue(effort{Version: formatVersion, Epoch: epoch}))
 	s.moreRedrives = true
 	return true
 }
 
-func (s *subscription) discardOne(id string, bytes int) bool {
-	if d := s.redrives[id]; d != nil {
+func (s *subscription) discardOne(r deadRef) bool {
+	if d := s.redrives[r.id]; d != nil {
 		if d.stage == stageSettled {
 			return false // delivered, or discarded, a moment ago
 		}
-		d.bytes = bytes
+		d.bytes = r.bytes
 		s.unretry(d)
 		s.dropRedrive(d)
 		d.stage = stageSettled
 		return true
 	}
-	s.put(s.key(kindDead)+id, nil)
-	s.put(s.key(kindRedrive)+id, nil)
-	s.countDead(-1, -bytes)
+	s.put(s.key(kindDead)+r.id, nil)
+	s.put(s.key(kindRedrive)+r.id, nil)
+	s.countDead(-1, -r.bytes)
 	return true
 }
 

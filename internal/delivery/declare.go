@@ -154,6 +154,8 @@ func (m *Manager) checkTarget(bad *tandem.Error, sub *tandem.Subscription, trust
 			bad.WithField("/url", "is not allowed here").WithHint("name a service of the configuration, or declare the subscription in the file")
 		} else if u, err := url.Parse(sub.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
 			bad.WithField("/url", "must be an absolute http or https URL")
+		} else if u.User != nil {
+			bad.WithField("/url", "must not hold a user or password")
 		}
 	default:
 		bad.WithField("/service", "is required")

@@ -3,6 +3,7 @@ package delivery
 import (
 	"net/http"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -230,13 +231,14 @@ func TestCheckNamesTheField(t *testing.T) {
 		"/service":      func(s *tandem.Subscription) { s.Service = "none" },
 		"/path":         func(s *tandem.Subscription) { s.Path = "http://elsewhere/" },
 		"/url":          func(s *tandem.Subscription) { s.Service, s.Path, s.URL = "", "", "ftp://x" },
+		"/url ":         func(s *tandem.Subscription) { s.Service, s.Path, s.URL = "", "", "http://me:secret@x/" },
 		"/secret":       func(s *tandem.Subscription) { s.Secret = "env:X" },
 	} {
 		s := sub("s")
 		change(&s)
 		err := m.Check([]tandem.Subscription{s})
 		p := tandem.ProblemOf(err)
-		if tandem.CodeOf(err) != tandem.CodeInvalid || len(p.Errors) != 1 || p.Errors[0].Pointer != field {
+		if tandem.CodeOf(err) != tandem.CodeInvalid || len(p.Errors) != 1 || p.Errors[0].Pointer != strings.TrimSpace(field) {
 			t.Errorf("%s: %v", field, err)
 		}
 	}

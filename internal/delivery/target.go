@@ -68,7 +68,7 @@ func (m *Manager) resolveTarget(decl *tandem.Subscription, svc tandem.Service) (
 		}
 		u.Path, u.RawPath, u.RawQuery = strings.TrimSuffix(u.Path, "/")+ref.Path, "", ref.RawQuery
 	}
-	if u.User != nil {
+	if u.User != nil { // of a service: the transport would leave it out without a word
 		return nil, tandem.Errorf(tandem.CodeInvalid, "a target with a user in its URL is not supported")
 	}
 	if host == "" {
