@@ -284,6 +284,9 @@ func TestTopics(t *testing.T) {
 		if info, err = l.UpdateTopic(ctx, tandem.Topic{Name: "a.x", Key: "source"}); err != nil || info.Partitions != 3 {
 			t.Errorf("updated to %+v, %v", info, err)
 		}
+		if same, err := l.UpdateTopic(ctx, tandem.Topic{Name: "a.x", Key: "source"}); err != nil || same.Topic != info.Topic || same.ID != info.ID {
+			t.Errorf("declared once more: %+v, %v", same, err) // and told to nobody
+		}
 		got, err := l.Append(ctx, "a.x", []tandem.Event{event("s", "1")})
 		if err != nil || got[0].Partition != tandem.Partition("/test", 3) {
 			t.Errorf("the new key rule is not followed: %+v, %v", got, err)

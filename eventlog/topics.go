@@ -214,7 +214,7 @@ func (l *Log) CreateTopic(ctx context.Context, spec tandem.Topic) (TopicInfo, er
 }
 
 // UpdateTopic changes a topic's declaration; zero fields take their defaults, but zero Partitions keeps the number there
-// is. Codes: NotFound, Invalid, Conflict (another number of partitions), Unavailable.
+// is. What is so already is not written again: declaring it once more works on a full disk. Codes: NotFound, Invalid, Conflict (another number of partitions), Unavailable.
 func (l *Log) UpdateTopic(ctx context.Context, spec tandem.Topic) (TopicInfo, error) {
 	l.topics.change.Lock()
 	defer l.topics.change.Unlock()
@@ -232,6 +232,9 @@ func (l *Log) UpdateTopic(ctx context.Context, spec tandem.Topic) (TopicInfo, er
 		return TopicInfo{}, tandem.Errorf(tandem.CodeConflict, "topic %s has %d partitions", spec.Name, old.Partitions).
 			WithField("/partitions", "cannot change").
 			WithHint("the key of an event decides its partition, so a new number would break the order: make another topic")
+	}
+	if spec == old.Topic.Topic {
+		return TopicInfo{Topic: spec, ID: old.ID}, nil
 	}
 	dt, err := l.drv.UpdateTopic(ctx, spec)
 	if err != nil {

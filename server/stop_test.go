@@ -89,3 +89,17 @@ func TestStopWithoutTime(t *testing.T) {
 	slow.Close()
 	goleak.VerifyNone(t, before)
 }
+
+// TestStartOnAFullDisk: a server whose disk filled up starts again as it was declared; otherwise nobody could delete, and
+// retention would not run (promise 6).
+func TestStartOnAFullDisk(t *testing.T) {
+	opts := server.Options{Data: t.TempDir(), Topics: []tandem.Topic{{Name: "orders", Key: "data.id"}, {Name: "kept", Partitions: 2, Retention: -1}},
+		Services:      []tandem.Service{{Name: "a", URL: "http://127.0.0.1:1"}},
+		Subscriptions: []tandem.Subscription{{Name: "s", Topics: []string{"orders"}, Service: "a"}}}
+	stopServer(t, startServer(t, opts))
+	opts.FreeBytes = 1 << 60 // more than there is
+	s := startServer(t, opts)
+	if err := publish("http://"+s.APIAddr(), 0, 0); err == nil {
+		t.Error("the disk is not full")
+	}
+}
