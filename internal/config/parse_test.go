@@ -50,7 +50,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 				Operation: &gateway.Operation{Spec: tandem.OperationSpec{Topics: []string{"orders"}, Succeed: []string{"order.paid"}, Fail: []string{"order.cancelled"}, Timeout: tandem.Duration(10 * time.Minute)}}},
 			{Match: "GET /orders/{id}/events", Stream: &gateway.Stream{Topics: []string{"orders"}, Filter: filter(`{"subject":"{id}"}`)},
 				Authorize: gateway.Authorizers{{Service: "accounts"}, {Service: "orders", Path: "/may"}}},
-			{Match: "POST /quotes", Topic: "orders", Type: "quote.asked", Key: "data.customer", Subject: "{principal}", MaxBodyBytes: 64 << 10,
+			{Match: "POST /quotes", Topic: "orders", Type: "quote.asked", Key: "data.customer", Subject: "{principal}", Authorize: gateway.Authorizers{{Service: "accounts"}}, MaxBodyBytes: 64 << 10,
 				Respond: &gateway.Respond{Type: "quote.given", Timeout: tandem.Duration(3 * time.Second), Topics: []string{"**"}}},
 			{Match: "GET /operations/{id}", Operation: &gateway.Operation{Public: true}, Authorize: gateway.Authorizers{{Service: "accounts"}}},
 		},

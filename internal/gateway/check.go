@@ -3,6 +3,7 @@ package gateway
 import (
 	"errors"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -167,8 +168,12 @@ func (c *checker) topic(r *Route, p *pattern) {
 		c.fault(c.at+"/match", "a topic route names its method, as in POST %s", p.text)
 	}
 	for key, rule := range map[string]string{"/key": r.Key, "/subject": r.Subject} {
-		if _, err := parseValue(rule, p); err != nil {
+		v, err := parseValue(rule, p)
+		if err != nil {
 			c.wrong(c.at+key, err)
+		}
+		if len(r.Authorize) == 0 && slices.ContainsFunc(v.parts, func(p valuePart) bool { return p.principal }) {
+			c.fault(c.at+key, "names {principal}, but no authorize says who that is")
 		}
 	}
 	if r.Respond == nil {
