@@ -134,15 +134,14 @@ func (c *publishCmd) lines(a *app, cl *client.Client) error {
 			return &tandem.Error{Code: tandem.CodeNotFound, Op: "publish to " + c.Topic, Err: err}
 		}
 		defer f.Close()
-		if info, err := f.Stat(); err == nil {
+		if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
 			size = info.Size()
 		}
 		in = f
 	}
 	if f, ok := terminal(a.stderr); ok {
-		bar := progressbar.NewOptions64(size, progressbar.OptionSetWriter(f), progressbar.OptionSetDescription(c.Topic), progressbar.OptionShowBytes(true),
-			progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSpinnerType(14))
-		defer func() { _ = bar.Close() }() // a bar that cannot be cleared is nobody's error
+		bar := newBar(f, c.Topic, size)
+		defer bar.Close()
 		in = io.TeeReader(in, bar)
 	}
 	begin, stored, repeated, refused := time.Now(), 0, 0, 0
@@ -177,3 +176,23 @@ func (c *publishCmd) lines(a *app, cl *client.Client) error {
 	}
 	return nil
 }
+
+// bar shows how much was read. It fails at nothing: a file that grows, of which the bar makes an error, is published all
+// the same.
+type bar struct{ shown *progressbar.ProgressBar }
+
+// newBar is for size bytes; negative is any number.
+func newBar(out io.Writer, what string, size int64) bar {
+	if size == 0 {
+		size = -1
+	}
+	return bar{progressbar.NewOptions64(size, progressbar.OptionSetWriter(out), progressbar.OptionSetDescription(what), progressbar.OptionShowBytes(true),
+		progressbar.OptionThrottle(100*time.Millisecond), progressbar.OptionClearOnFinish(), progressbar.OptionSpinnerType(14))}
+}
+
+func (b bar) Write(p []byte) (int, error) {
+	_, _ = b.shown.Write(p)
+	return len(p), nil
+}
+
+func (b bar) Close() { _ = b.shown.Close() }
