@@ -59,7 +59,7 @@ func (s *Server) Start(ctx context.Context) error {
 }
 
 // Stop drains: it stops taking requests, tells streams to reconnect, lets requests and deliveries under way finish until
-// ctx is done, then cuts them off, and closes the log. Nothing of the server runs when it returns. Stopping a stopped
+// ctx is done, then cuts them off, for which each room has two seconds, and closes the log. Nothing of the server runs when it returns. Stopping a stopped
 // server does nothing.
 func (s *Server) Stop(ctx context.Context) error {
 	s.mu.Lock()
