@@ -26,7 +26,9 @@ func open(t *testing.T, dir string) *Accounts {
 func post(s *Accounts, path, name, password string) *httptest.ResponseRecorder {
 	body, _ := json.Marshal(credentials{name, password})
 	w := httptest.NewRecorder()
-	s.ServeHTTP(w, httptest.NewRequest("POST", path, bytes.NewReader(body)))
+	r := httptest.NewRequest("POST", path, bytes.NewReader(body))
+	r.Header.Set("Content-Type", "application/json")
+	s.ServeHTTP(w, r)
 	return w
 }
 
@@ -40,6 +42,19 @@ func ask(s *Accounts, set func(r *http.Request)) *httptest.ResponseRecorder {
 
 func bearer(token string) func(*http.Request) {
 	return func(r *http.Request) { r.Header.Set("Authorization", "Bearer "+token) }
+}
+
+// A form on another site sends these types without asking, and its user would order as somebody else.
+func TestAFormElsewhereLogsNobodyIn(t *testing.T) {
+	s := open(t, t.TempDir())
+	for _, contentType := range []string{"text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""} {
+		r := httptest.NewRequest("POST", "/accounts", strings.NewReader(`{"name":"ann","password":"correct horse"}`))
+		r.Header.Set("Content-Type", contentType)
+		w := httptest.NewRecorder()
+		if s.ServeHTTP(w, r); w.Code != http.StatusUnsupportedMediaType || len(w.Result().Cookies()) != 0 {
+			t.Errorf("%q: %d, cookies %v", contentType, w.Code, w.Result().Cookies())
+		}
+	}
 }
 
 func TestRegisterLogInAuthorize(t *testing.T) {

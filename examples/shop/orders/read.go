@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"net/http"
+	"net/url"
 	"strings"
 
 	"github.com/tandem-hybrid/tandem/examples/shop/internal/event"
@@ -84,18 +85,18 @@ func matches(header, etag string) bool {
 	return false
 }
 
-// authorize answers Tandem's question whether the principal may see what lies under /orders/{id}.
+// authorize answers Tandem's question whether the principal may see what lies under /orders/{id}. Tandem routes by the
+// decoded path, so it is the decoded one that counts here, and any other path is refused: it was not asked about an order.
 func (s *Orders) authorize(w http.ResponseWriter, r *http.Request) {
 	customer, ok := web.Principal(w, r)
 	if !ok {
 		return
 	}
-	rest, found := strings.CutPrefix(r.Header.Get("Tandem-Request-Path"), "/orders/")
-	if !found {
-		w.WriteHeader(http.StatusNoContent)
+	id, ok := orderID(r.Header.Get("Tandem-Request-Path"))
+	if !ok {
+		web.Problem(w, http.StatusForbidden, "only what lies under /orders/{id} is authorized here")
 		return
 	}
-	id, _, _ := strings.Cut(rest, "/")
 	var owner string
 	err := s.db.QueryRowContext(r.Context(), `SELECT customer FROM orders WHERE id = ?1`, id).Scan(&owner)
 	switch {
@@ -108,6 +109,25 @@ func (s *Orders) authorize(w http.ResponseWriter, r *http.Request) {
 	default:
 		w.WriteHeader(http.StatusNoContent)
 	}
+}
+
+// orderID takes the id out of a request path as it was sent. A slash within the id stays within it: segments are taken
+// apart before they are decoded, as Tandem does.
+func orderID(path string) (string, bool) {
+	u, err := url.ParseRequestURI(path)
+	if err != nil {
+		return "", false
+	}
+	segments := strings.Split(u.EscapedPath(), "/")
+	if len(segments) < 3 {
+		return "", false
+	}
+	for i := range segments {
+		if segments[i], err = url.PathUnescape(segments[i]); err != nil {
+			return "", false
+		}
+	}
+	return segments[2], segments[0] == "" && segments[1] == "orders" && segments[2] != ""
 }
 
 // Books is what the service has on record, for whoever audits the shop.

@@ -4,6 +4,8 @@ package web
 import (
 	"encoding/json"
 	"errors"
+	"io"
+	"mime"
 	"net/http"
 )
 
@@ -23,12 +25,20 @@ func Problem(w http.ResponseWriter, status int, detail string) {
 }
 
 // Read decodes a JSON body of at most max bytes into v, without unknown fields, or answers why not and returns false.
+// It insists on the content type: a form on another site cannot send it, so that nobody is logged in as somebody else by
+// a click on a strange page.
 func Read(w http.ResponseWriter, r *http.Request, max int64, v any) bool {
+	if mt, _, _ := mime.ParseMediaType(r.Header.Get("Content-Type")); mt != "application/json" {
+		Problem(w, http.StatusUnsupportedMediaType, "send application/json")
+		return false
+	}
 	dec := json.NewDecoder(http.MaxBytesReader(w, r.Body, max))
 	dec.DisallowUnknownFields()
 	err := dec.Decode(v)
-	if err == nil && dec.More() {
-		err = errors.New("more than one JSON value")
+	if err == nil {
+		if _, end := dec.Token(); !errors.Is(end, io.EOF) {
+			err = errors.New("something follows the JSON value")
+		}
 	}
 	var large *http.MaxBytesError
 	switch {
