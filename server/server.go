@@ -59,8 +59,8 @@ func (s *Server) Start(ctx context.Context) error {
 }
 
 // Stop drains: it stops taking requests, tells streams to reconnect, lets requests and deliveries under way finish until
-// ctx is done, then cuts them off, for which each room has two seconds, and closes the log. Nothing of the server runs when it returns. Stopping a stopped
-// server does nothing.
+// ctx is done, then cuts them off, for which each room has two seconds, and closes the log. Nothing of the server runs
+// when it returns, or the error names what does. Stopping a stopped server does nothing.
 func (s *Server) Stop(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
