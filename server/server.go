@@ -43,7 +43,7 @@ func New(opts Options) (*Server, error) {
 }
 
 // Start returns when both listeners answer. ctx bounds the start only. Starting a started server does nothing. Codes:
-// Invalid, Conflict (the data directory is in use), Unavailable (an address or the directory cannot be had).
+// Invalid, Unavailable (an address or the directory cannot be had, or another process has the directory).
 func (s *Server) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
