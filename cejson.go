@@ -2,6 +2,7 @@ package tandem
 
 import (
 	"encoding/base64"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -58,6 +59,11 @@ func (p *eventParser) fault(name, detail string) {
 	if len(p.bad.Fields) < maxFieldErrors {
 		p.bad.Fields = append(p.bad.Fields, FieldError{Pointer: "/" + pointerToken(name), Detail: detail})
 	}
+}
+
+// faulty reports whether a member has a fault already: one that is there with a wrong type is not missing.
+func (p *eventParser) faulty(name string) bool {
+	return p.bad != nil && slices.ContainsFunc(p.bad.Fields, func(f FieldError) bool { return f.Pointer == "/"+name })
 }
 
 // pointerToken makes a member name part of a JSON pointer (RFC 6901). Long ones are cut: they are shown to people.
@@ -241,7 +247,7 @@ const badSurrogate = "has half of a surrogate pair"
 // finish checks what was read and fills in e.
 func (p *eventParser) finish(e *Event) {
 	for _, a := range [...]attr{attrSpecVersion, attrID, attrSource, attrType} {
-		if p.present&(1<<a) == 0 {
+		if p.present&(1<<a) == 0 && !p.faulty(nameOf(a)) {
 			p.fault(nameOf(a), "is required")
 		}
 	}

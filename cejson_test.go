@@ -190,6 +190,15 @@ func TestParseEventJSONRefuses(t *testing.T) {
 	}
 }
 
+// TestWrongTypeIsNotMissing: an attribute that is there with a wrong type has one fault.
+func TestWrongTypeIsNotMissing(t *testing.T) {
+	_, err := tandem.ParseBatchJSON([]byte(`[{"specversion":"1.0","id":1,"type":"t"}]`))
+	want := []tandem.FieldError{{Pointer: "/0/id", Detail: "must be a string"}, {Pointer: "/0/source", Detail: "is required"}}
+	if diff := cmp.Diff(want, tandem.ProblemOf(err).Errors); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestParseEventJSONBoundsFaults(t *testing.T) {
 	var b strings.Builder
 	for i := range 1000 {
