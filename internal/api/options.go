@@ -151,8 +151,8 @@ func (o *options) headers(h http.Header, bad *faults) {
 	if v := h["Idempotency-Key"]; len(v) > 0 {
 		// A string of structured fields by the draft; many clients send it without the quotes.
 		o.idem = strings.TrimSuffix(strings.TrimPrefix(v[0], `"`), `"`)
-		if o.idem == "" || len(o.idem) > 255 {
-			bad.add("Idempotency-Key", "must be 1 to 255 characters")
+		if len(v) > 1 || o.idem == "" || len(o.idem) > 255 {
+			bad.add("Idempotency-Key", "must be there once, in 1 to 255 characters")
 		}
 	}
 	if o.flow = word(h, tandem.HeaderFlow, 200, bad); o.flow == "" {
