@@ -28,7 +28,7 @@ func (*subscriptionsCmd) Help() string {
 	return `Examples:
   tandem subscriptions
   tandem subscriptions show payments --json
-  tandem subscriptions create audit --topic '**' --url https://audit.example.org/events --from earliest
+  tandem subscriptions create audit --topic '**' --service audit --path /events --from earliest
   tandem subscriptions create audit --file audit.json
   tandem subscriptions pause payments
   tandem subscriptions seek payments --since 2h`
@@ -133,7 +133,7 @@ type subsCreateCmd struct {
 	Filter      []string      `sep:"none" placeholder:"ATTR=VALUE" help:"Deliver events with this attribute only, or a CloudEvents filter in JSON; repeat for all of several."`
 	Service     string        `placeholder:"NAME" help:"Service of the configuration to deliver to."`
 	Path        string        `placeholder:"PATH" help:"Path on that service."`
-	URL         string        `name:"url" placeholder:"URL" help:"URL to deliver to, in place of --service and --path."`
+	URL         string        `name:"url" placeholder:"URL" help:"URL to deliver to, in place of --service and --path; the server takes it from its configuration file only."`
 	Secret      string        `placeholder:"REF" help:"Secret that signs deliveries: env:NAME or file:PATH, as the server sees it."`
 	From        string        `placeholder:"PLACE" help:"Where to start: latest (the default), earliest or a time."`
 	Replies     string        `placeholder:"TOPIC" help:"Topic of reply events (default: that of the cause)."`
