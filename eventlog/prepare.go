@@ -121,26 +121,43 @@ func sizeOf(ev *tandem.Event) int {
 }
 
 // contentSum tells an honest repeat from other data under the same id. It leaves out what a client may well make anew
-// when it tries again, the time and the trace, and how the data was encoded on the way. It must not change: engines store it.
+// when it tries again, the time and the trace, and what differs between the forms an event may be sent in: how the data was
+// encoded on the way, the order of extensions, and whether JSON is named or implied. It must not change: engines store it.
 func contentSum(ev *tandem.Event) uint64 {
-	var d xxhash.Digest
-	d.Reset()
-	var n [8]byte
-	put := func(s string) {
-		binary.BigEndian.PutUint64(n[:], uint64(len(s)))
-		d.Write(n[:])
-		d.WriteString(s)
+	var s summer
+	s.Reset()
+	s.put(ev.Type)
+	s.put(ev.Subject)
+	if ev.DataContentType == "" && ev.Data != nil {
+		s.put("application/json")
+	} else {
+		s.put(ev.DataContentType)
 	}
-	put(ev.Type)
-	put(ev.Subject)
-	put(ev.DataContentType)
-	put(ev.DataSchema)
+	s.put(ev.DataSchema)
+	var extensions uint64
 	for i := range ev.Extensions {
-		put(ev.Extensions[i].Name)
-		put(ev.Extensions[i].Value)
+		var x summer
+		x.Reset()
+		x.put(ev.Extensions[i].Name)
+		x.put(ev.Extensions[i].Value)
+		extensions += x.Sum64()
 	}
-	binary.BigEndian.PutUint64(n[:], uint64(len(ev.Data)))
-	d.Write(n[:])
-	d.Write(ev.Data)
-	return d.Sum64()
+	s.number(extensions)
+	s.number(uint64(len(ev.Data)))
+	s.Write(ev.Data)
+	return s.Sum64()
+}
+
+// summer hashes parts with their lengths.
+type summer struct{ xxhash.Digest }
+
+func (s *summer) put(part string) {
+	s.number(uint64(len(part)))
+	s.WriteString(part)
+}
+
+func (s *summer) number(n uint64) {
+	var b [8]byte
+	binary.BigEndian.PutUint64(b[:], n)
+	s.Write(b[:])
 }

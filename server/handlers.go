@@ -1,6 +1,7 @@
 package server
 
 import (
+	"net"
 	"net/http"
 	"sync"
 	"time"
@@ -55,5 +56,35 @@ func (h *handlers) stop() error {
 		return nil
 	case <-late.C:
 		return tandem.Errorf(tandem.CodeTimeout, "requests that were cut off are still running")
+	}
+}
+
+// fresh holds connections on which no request has begun. http.Server.Shutdown waits five seconds for those, since one may
+// be about to; a client that connected in advance would make every stop as long.
+type fresh struct {
+	mu    sync.Mutex // guards conns
+	conns map[net.Conn]struct{}
+}
+
+// state is the ConnState hook of an http.Server.
+func (f *fresh) state(c net.Conn, s http.ConnState) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if s != http.StateNew {
+		delete(f.conns, c)
+		return
+	}
+	if f.conns == nil {
+		f.conns = map[net.Conn]struct{}{}
+	}
+	f.conns[c] = struct{}{}
+}
+
+// close ends those that are left.
+func (f *fresh) close() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c := range f.conns {
+		_ = c.Close()
 	}
 }

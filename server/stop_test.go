@@ -103,3 +103,25 @@ func TestStartOnAFullDisk(t *testing.T) {
 		t.Error("the disk is not full")
 	}
 }
+
+// TestStopWithUnusedConnections: a connection without a request, which http.Server would wait five seconds for, holds up
+// no stop.
+func TestStopWithUnusedConnections(t *testing.T) {
+	s := startServer(t, server.Options{})
+	for _, addr := range []string{s.PublicAddr(), s.APIAddr()} {
+		c, err := (&net.Dialer{}).DialContext(t.Context(), "tcp", addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		// The server has accepted it once it has answered one that came later.
+		if _, err := client.Get("http://" + addr + "/livez"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second)
+	defer cancel()
+	if err := s.Stop(ctx); err != nil {
+		t.Errorf("stop: %v", err)
+	}
+}

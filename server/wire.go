@@ -184,6 +184,7 @@ const (
 	headerTimeout = 10 * time.Second
 	idleTimeout   = 2 * time.Minute
 	headerBytes   = 64 << 10
+	freshGrace    = 200 * time.Millisecond // for the first request of a connection that is open when the server stops
 )
 
 // serve starts a listener and returns how to stop it: wait for requests under way until the context is done, then cut
@@ -192,8 +193,10 @@ const (
 func (r *running) serve(l net.Listener, h http.Handler, opts Options) (stop func(ctx context.Context) error) {
 	life, end := context.WithCancel(context.Background())
 	inside := &handlers{next: h, gone: make(chan struct{})}
+	unused := &fresh{}
 	srv := &http.Server{
 		Handler:           inside,
+		ConnState:         unused.state,
 		BaseContext:       func(net.Listener) context.Context { return life },
 		ReadHeaderTimeout: headerTimeout,
 		IdleTimeout:       idleTimeout,
@@ -203,7 +206,9 @@ func (r *running) serve(l net.Listener, h http.Handler, opts Options) (stop func
 	done := make(chan error, 1)
 	go func() { done <- srv.Serve(l) }()
 	return func(ctx context.Context) error {
+		grace := time.AfterFunc(freshGrace, unused.close)
 		err := srv.Shutdown(ctx)
+		grace.Stop()
 		if err != nil {
 			err = errors.Join(tandem.Errorf(tandem.CodeTimeout, "requests on %s were cut off", l.Addr()), srv.Close())
 		}
