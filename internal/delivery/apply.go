@@ -172,6 +172,7 @@ func (m *Manager) change(ctx context.Context, changes []*change) error {
 	if _, err := m.log.Commit(ctx, &tx); err != nil {
 		return tandem.Wrap("store subscriptions", err)
 	}
+	m.readTopics()
 	var created []*subscription
 	for _, c := range changes {
 		if c.created {
@@ -204,7 +205,7 @@ func (m *Manager) make(c *change) {
 	s.kick()
 	s.mu.Unlock()
 	if m.running {
-		s.follow(m.log.Topics())
+		m.follow(s)
 	}
 	s.pokeFeed()
 }

@@ -60,7 +60,11 @@ type Manager struct {
 	done    sync.WaitGroup
 	ctx     context.Context // of the attempts
 
-	topics atomic.Pointer[topicTable]
+	topics  atomic.Pointer[topicTable]
+	listing sync.Mutex // held while the topics are listed, so that an older list never replaces a newer one
+	// following is held from reading the topics until all subscriptions follow them: a topic that appeared meanwhile must
+	// not be taken away again by the older list. Taken before subscription.mu.
+	following sync.Mutex
 
 	mu         sync.RWMutex // guards what follows
 	subs       map[string]*subscription
@@ -240,15 +244,6 @@ func (m *Manager) housekeeping() {
 			return
 		}
 	}
-}
-
-// refresh gives every subscription the topics that it matches now.
-func (m *Manager) refresh() {
-	topics := m.readTopics()
-	for _, s := range m.sorted() {
-		s.follow(topics.all)
-	}
-	m.dropReaders(topics)
 }
 
 func (m *Manager) sorted() []*subscription {

@@ -115,12 +115,11 @@ func (m *Manager) Seek(ctx context.Context, name string, to tandem.Start) error 
 	if err != nil {
 		return tandem.Wrap("seek "+name, err)
 	}
-	if err := s.seek(ctx, from); err != nil {
-		return tandem.Wrap("seek "+name, err)
-	}
-	s.follow(m.log.Topics())
+	err = s.seek(ctx, from)
+	m.readTopics()
+	m.follow(s) // also after an error: the new epoch may have begun, and is stored later
 	m.reindex()
-	return nil
+	return tandem.Wrap("seek "+name, err)
 }
 
 // seek begins a new epoch. Even if it returns an error it takes effect as soon as the log can store it.

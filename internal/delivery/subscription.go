@@ -103,7 +103,8 @@ func (s *subscription) run(ctx context.Context) error {
 	if err := s.load(ctx); err != nil {
 		return err
 	}
-	s.follow(s.m.topics.Load().all)
+	s.m.follow(s)
+	s.m.reindex() // follow does so only for topics that load did not bring
 	s.group.Go(s.loop)
 	s.group.Go(s.feed)
 	s.mu.Lock()

@@ -13,8 +13,10 @@ type topicTable struct {
 	byID   map[driver.ID]*eventlog.TopicInfo
 }
 
-// readTopics asks the log again.
+// readTopics asks the log again. A table is never replaced by one that was read before it.
 func (m *Manager) readTopics() *topicTable {
+	m.listing.Lock()
+	defer m.listing.Unlock()
 	t := &topicTable{all: m.log.Topics()}
 	t.byName = make(map[string]*eventlog.TopicInfo, len(t.all))
 	t.byID = make(map[driver.ID]*eventlog.TopicInfo, len(t.all))
@@ -23,6 +25,26 @@ func (m *Manager) readTopics() *topicTable {
 	}
 	m.topics.Store(t)
 	return t
+}
+
+// refresh gives every subscription the topics that it matches now.
+func (m *Manager) refresh() {
+	m.following.Lock()
+	defer m.following.Unlock()
+	topics := m.readTopics()
+	for _, s := range m.sorted() {
+		s.follow(topics.all)
+	}
+	m.dropReaders(topics)
+}
+
+// follow gives subscriptions the topics that they match, as they were read last.
+func (m *Manager) follow(subs ...*subscription) {
+	m.following.Lock()
+	defer m.following.Unlock()
+	for _, s := range subs {
+		s.follow(m.topics.Load().all)
+	}
 }
 
 // topic returns a topic by name. One that was deleted a moment ago may still be returned.
