@@ -1,8 +1,11 @@
 package api
 
 import (
+	"errors"
+	"fmt"
 	"io"
 	"net/http"
+	"runtime/debug"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -53,20 +56,17 @@ func (a *API) publishLines(c *call, p *publishing) error {
 	b.relay.changed.L = &b.relay.mu
 	b.relay.filling = a.newGroup()
 	defer func() {
+		b.wait() // also where parsing panicked
 		a.recycle(b.relay.filling)
 		p.out = b.out
 		_ = b.rc.SetWriteDeadline(time.Time{}) // the connection may serve other requests
 	}()
 	// A body that fits one group is answered whole. Anything else is stored as it comes, and answered meanwhile.
 	whole := c.r.ContentLength >= 0 && c.r.ContentLength <= groupBytes
-	if !whole {
-		_ = b.rc.EnableFullDuplex() // HTTP/2 always is
-	}
 	bodyErr := b.parse(tandem.NewLineReader(&bulkBody{b, !whole}, a.opts.MaxEventBytes+64<<10))
 	switch {
 	case b.storing != nil:
-		b.relay.end()
-		<-b.storing
+		b.wait()
 	case bodyErr != nil:
 		return bodyErr // nothing was stored yet
 	default:
@@ -119,7 +119,7 @@ func (b *bulk) parse(lines *tandem.LineReader) error {
 		switch {
 		case b.broken.Load():
 			return nil // b.err says why
-		case err == io.EOF:
+		case errors.Is(err, io.EOF):
 			return nil
 		case err != nil && tandem.CodeOf(err) != tandem.CodeTooLarge:
 			return httpx.BodyError(err)
@@ -137,11 +137,21 @@ func (b *bulk) parse(lines *tandem.LineReader) error {
 	}
 }
 
-// start starts the goroutine that stores, if it does not run yet.
+// start starts the goroutine that stores, if it does not run yet. From here on the answer may begin before the body ends,
+// and net/http would throw away what of the body was not read by then.
 func (b *bulk) start() {
 	if b.storing == nil {
+		_ = b.rc.EnableFullDuplex() // HTTP/2 always is
 		b.storing = make(chan struct{})
 		go b.run()
+	}
+}
+
+// wait ends the goroutine that stores, if it runs, after the last group.
+func (b *bulk) wait() {
+	if b.storing != nil {
+		b.relay.end()
+		<-b.storing
 	}
 }
 
@@ -150,11 +160,22 @@ func (b *bulk) run() {
 	defer close(b.storing)
 	for g := b.relay.take(b.a.newGroup); g != nil; g = b.relay.take(b.a.newGroup) {
 		if !b.broken.Load() {
-			b.store(g)
-			b.send()
+			b.storeAndSend(g)
 		}
 		b.a.recycle(g)
 	}
+}
+
+// storeAndSend survives a defect as the request's own goroutine does: it ends the request and not the process.
+func (b *bulk) storeAndSend(g *group) {
+	defer func() {
+		if v := recover(); v != nil {
+			b.a.opts.Logger.Error("a bulk request panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			b.fail(tandem.Errorf(tandem.CodeInternal, "panic"))
+		}
+	}()
+	b.store(g)
+	b.send()
 }
 
 // event parses a line into a group.
