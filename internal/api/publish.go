@@ -130,8 +130,13 @@ const accepts = tandem.MediaEvent + ", " + tandem.MediaBatch + ", application/js
 
 // contentMode tells the form of a publish.
 func contentMode(h http.Header) (tandem.Mode, error) {
-	if enc := h["Content-Encoding"]; len(enc) > 0 && !strings.EqualFold(enc[0], "identity") {
-		return 0, tandem.Errorf(tandem.CodeMediaType, "Content-Encoding %q is not supported", shorten(enc[0])).WithHint("send the body as it is")
+	for _, enc := range h["Content-Encoding"] {
+		if !strings.EqualFold(enc, "identity") {
+			return 0, tandem.Errorf(tandem.CodeMediaType, "Content-Encoding %q is not supported", shorten(enc)).WithHint("send the body as it is")
+		}
+	}
+	if len(h["Content-Type"]) > 1 {
+		return 0, tandem.Errorf(tandem.CodeInvalid, "the form of the events is ambiguous").WithField("Content-Type", "must be there once")
 	}
 	mode, err := tandem.ContentMode(h)
 	if err != nil {
