@@ -1,10 +1,12 @@
 package httpx
 
 import (
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"testing/iotest"
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
@@ -134,5 +136,15 @@ func TestWriteProblem(t *testing.T) {
 	}
 	if !strings.Contains(w.Body.String(), `"detail":"no <room>"`) {
 		t.Errorf("body %s", w.Body)
+	}
+}
+
+// TestBodyIsNotPaidInAdvance: what a client only claims to send takes little memory.
+func TestBodyIsNotPaidInAdvance(t *testing.T) {
+	r := httptest.NewRequest("POST", "/", iotest.ErrReader(io.ErrUnexpectedEOF))
+	r.ContentLength = 16 << 20
+	b, err := AppendBody(nil, r, 16<<20)
+	if tandem.CodeOf(err) != tandem.CodeInvalid || cap(b) > 2<<20 {
+		t.Errorf("%d bytes are set aside, %v", cap(b), err)
 	}
 }

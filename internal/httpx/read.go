@@ -17,6 +17,9 @@ func ReadBody(r *http.Request, max int64) ([]byte, error) {
 	return AppendBody(nil, r, max)
 }
 
+// claimedBytes is how much is set aside for a body because its Content-Length says so. More comes as the body does.
+const claimedBytes = 1 << 20
+
 // AppendBody is ReadBody into a buffer of the caller: it appends to dst and returns the extended slice, also beside an error.
 func AppendBody(dst []byte, r *http.Request, max int64) ([]byte, error) {
 	if r.ContentLength > max {
@@ -26,7 +29,7 @@ func AppendBody(dst []byte, r *http.Request, max int64) ([]byte, error) {
 		return dst, nil
 	}
 	start := len(dst)
-	if n := int(r.ContentLength); n > 0 && cap(dst)-start <= n {
+	if n := int(min(r.ContentLength, claimedBytes)); n > 0 && cap(dst)-start <= n {
 		dst = append(make([]byte, 0, start+n+1), dst...) // one byte more, so that the end is found without growing
 	}
 	for {
