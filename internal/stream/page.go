@@ -43,7 +43,7 @@ func (s *Streams) servePage(w http.ResponseWriter, r *http.Request, sel eventlog
 	s.sent.Add(uint64(len(page.Events)))
 	out := writer{w: w, rc: rc, timeout: s.opts.WriteTimeout}
 	defer out.done()
-	out.write(*buf) // a client that has gone away is nobody's error
+	_ = out.write(*buf) // a client that has gone away is nobody's error
 	return nil
 }
 
