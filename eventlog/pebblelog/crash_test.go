@@ -122,10 +122,15 @@ func crashRound(t *testing.T, seed uint64, cuts int, noSync bool) (faults []stri
 	return faults
 }
 
+// keepPace waits while writing is paused.
+func (l *ledger) keepPace() {
+	l.pace.RLock()
+	defer l.pace.RUnlock()
+}
+
 func crashWrite(ctx context.Context, t *testing.T, e *Engine, led *ledger, w int, topic, side driver.ID) {
 	for n := 1; ctx.Err() == nil; n++ {
-		led.pace.RLock()
-		led.pace.RUnlock()
+		led.keepPace()
 		b := driver.Batch{State: []driver.StateOp{{Key: fmt.Sprint("w", w), Value: strconv.AppendInt(nil, int64(n), 10)}}}
 		for i := range 3 {
 			b.Records = append(b.Records, crashRecord(topic, w, n, i))
