@@ -130,18 +130,15 @@ func (r *removal) until(e *Engine, t *topic, portion []byte) (bytes int64, err e
 	return bytes, err
 }
 
-// commit makes a removal durable and then known.
+// commit makes a removal known and then durable. Pebble shows a deletion before its sync returns, and who then finds events
+// missing must find them removed, too. What a crash gives back is removed again later.
 func (r *removal) commit(e *Engine) error {
 	for t, s := range r.starts {
 		if err := r.batch.Set(topicKey(spaceStarts, t.id), encodeStarts(s), nil); err != nil {
 			return err
 		}
 	}
-	if err := e.db.Apply(r.batch, pebble.Sync); err != nil {
-		return err
-	}
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	for t, s := range r.starts {
 		for i, p := range t.parts {
 			if p.start != s[i] {
@@ -149,7 +146,8 @@ func (r *removal) commit(e *Engine) error {
 			}
 		}
 	}
-	return nil
+	e.mu.Unlock()
+	return e.db.Apply(r.batch, pebble.Sync)
 }
 
 // giveBack makes the disk space of what was removed free. The range deletions are the truth, and Pebble compacts them in

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -193,5 +194,45 @@ func TestRetentionManyTopics(t *testing.T) {
 		if n, s := left(), len(e.segments.all()); n != step.left || s != step.segments {
 			t.Errorf("after %v: %d events in %d segments, want %d in %d", step.after, n, s, step.left, step.segments)
 		}
+	}
+}
+
+// TestRetentionTellsFirst stalls the sync of a removal, when Pebble shows it already: who finds events missing must find
+// them removed, or a reader would pass over them without being told.
+func TestRetentionTellsFirst(t *testing.T) {
+	clock := newTestClock()
+	fs := newStallFS(vfs.NewMem())
+	e := open(t, Options{FS: fs, Now: clock.now, RetentionEvery: -1, SegmentBytes: 1})
+	top := createKept(t, e, "t", 1, time.Hour, 0)
+	var last driver.Record
+	for i := range 4 {
+		if i == 3 {
+			clock.advance(2 * time.Hour)
+		}
+		ev := event(fmt.Sprint(i))
+		ev.Meta.Accepted = clock.now()
+		last = appendOne(t, e, driver.Record{Topic: top.ID, Event: ev})
+	}
+	reached, resume := fs.stall()
+	done := make(chan error, 1)
+	go func() { done <- e.removeByAge(context.Background()) }()
+	<-reached
+	for len(readAll(t, e, top.ID, 0, 0)) == 4 {
+		runtime.Gosched() // Pebble shows a batch soon after its sync began
+	}
+	recs := readAll(t, e, top.ID, 0, 0)
+	b, err := e.Bounds(t.Context(), top.ID, 0)
+	if err != nil || len(recs) == 0 || b.Removed == 0 || recs[0].Seq != b.StartSeq {
+		t.Errorf("%d events can be read, bounds %+v, %v", len(recs), b, err)
+	}
+	resume()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if err := e.RunRetention(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if recs := readAll(t, e, top.ID, 0, 0); len(recs) != 1 || recs[0].Position.Offset != last.Offset {
+		t.Errorf("%d events are left", len(recs))
 	}
 }
