@@ -41,7 +41,7 @@ race: ## the tests under the race detector (needs a C compiler)
 	CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
 
 .PHONY: interop
-interop: ## clients nobody here wrote: CloudEvents SDK, npm eventsource and standardwebhooks, curl (needs node, npm, curl)
+interop: ## clients nobody here wrote: CloudEvents SDK, npm eventsource and standardwebhooks, curl, a browser (needs node, npm, curl; chromium for the shop's page)
 	test/interop/run
 
 .PHONY: spike

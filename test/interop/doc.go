@@ -1,5 +1,6 @@
 // Package interop tests Tandem with clients and libraries that nobody here wrote: the CloudEvents SDK for Go, the npm
-// packages eventsource and standardwebhooks, and curl. The server under test is the real binary in its own process.
+// packages eventsource and standardwebhooks, curl, and a browser for the shop's page. The server under test is the real binary in its own process.
 //
-// Run it with make interop, which installs what it needs. Without TANDEM_BINARY the tests are skipped.
+// Run it with make interop, which installs the npm packages. Without TANDEM_BINARY the tests are skipped, and
+// without chromium the browser's.
 package interop

@@ -36,31 +36,46 @@ async function call(method, path, body, headers = {}) {
     method,
     headers: body ? { "Content-Type": "application/json", ...headers } : headers,
     body: body && JSON.stringify(body),
-  });
+  }).catch(() => { throw new Error("The shop cannot be reached at the moment. Try again"); });
   const json = await res.json().catch(() => ({}));
   if (!res.ok) throw Object.assign(new Error(json.detail || json.title || `The shop answered ${res.status}.`), { status: res.status });
   return json;
 }
 
+// The shop's texts are half sentences.
+const sentence = (text) => text && text[0].toUpperCase() + text.slice(1) + (/[.!?]$/.test(text) ? "" : ".");
+
+// say tells those who cannot see what changed.
+const say = (text) => ($("said").textContent = text);
+
 // Who is here.
+
+let visit = 0; // counts who comes and goes: an answer to who was here before is nobody's
 
 async function enter() {
   try {
     show((await call("GET", "/session")).name);
   } catch (e) {
     show(null);
-    if (e.status !== 401) $("login-error").textContent = e.message;
+    if (e.status !== 401) $("login-error").textContent = sentence(e.message);
   }
 }
 
 function show(name) {
+  visit++;
+  basket.clear();
+  pending = null;
+  drawBasket();
+  $("place-error").textContent = "";
   $("welcome").hidden = name !== null;
   $("shop").hidden = $("who").hidden = name === null;
   $("name").textContent = name ?? "";
   orders.clear();
+  inbox.draw([]);
   if (name === null) {
     $("login").elements.name.focus();
   } else {
+    $("goods-title").focus();
     orders.load();
     inbox.load();
   }
@@ -77,21 +92,36 @@ $("login").addEventListener("submit", async (event) => {
     form.reset();
     show(name);
   } catch (e) {
-    $("login-error").textContent = e.message;
+    $("login-error").textContent = sentence(e.message);
+    form.elements.password.select();
   } finally {
     buttons.forEach((b) => (b.disabled = false));
   }
 });
 
 $("logout").addEventListener("click", async () => {
-  await fetch("/session", { method: "DELETE" });
-  show(null);
+  try {
+    await call("DELETE", "/session");
+    show(null);
+  } catch (e) {
+    failed(e, "place-error");
+  }
 });
+
+// failed shows an error where the customer has just been, or asks for the log-in that has run out.
+function failed(e, where) {
+  if (e.status === 401) {
+    show(null);
+    where = "login-error";
+  }
+  $(where).textContent = sentence(e.message);
+}
 
 // What is for sale, and the basket.
 
 const products = new Map();
 const basket = new Map(); // code -> quantity
+let pending = null; // the order that the customer means, under one key until the shop has answered
 
 async function loadProducts() {
   for (const p of await call("GET", "/assets/products.json")) {
@@ -108,7 +138,10 @@ async function loadProducts() {
     li.querySelector(".price").textContent = pounds(p.pence);
     const add = li.querySelector("button");
     add.setAttribute("aria-label", "Add " + p.name + " to the basket");
-    add.addEventListener("click", () => put(p.code, (basket.get(p.code) ?? 0) + 1));
+    add.addEventListener("click", () => {
+      put(p.code, (basket.get(p.code) ?? 0) + 1);
+      say(`${p.name}: ${basket.get(p.code)} in the basket, ${$("total-amount").textContent} in all`);
+    });
     $("goods").append(li);
   }
 }
@@ -138,7 +171,8 @@ function drawBasket() {
     input.addEventListener("change", () => put(code, Number(input.value) || 0));
     return li;
   }));
-  if (focused) document.querySelector(`[data-focus="${CSS.escape(focused)}"]`)?.focus();
+  // The line that had the focus is a new one, or gone.
+  if (focused) (document.querySelector(`[data-focus="${CSS.escape(focused)}"]`) ?? $("basket-title")).focus();
   $("basket-empty").hidden = basket.size > 0;
   $("place").disabled = basket.size === 0;
   $("total").hidden = basket.size === 0;
@@ -146,8 +180,6 @@ function drawBasket() {
   $("go").hidden = basket.size === 0;
   $("go").textContent = `Basket · ${pounds(total)}`;
 }
-
-let pending = null; // the order that the customer means, under one key until the shop has answered
 
 $("place").addEventListener("click", async () => {
   const lines = [...basket].map(([code, quantity]) => {
@@ -165,12 +197,13 @@ $("place").addEventListener("click", async () => {
     const order = await call("POST", "/orders", { reference: pending.reference, lines }, { "Idempotency-Key": pending.key });
     pending = null;
     basket.clear();
-    orders.add(order, true);
+    drawBasket();
+    orders.add(order, true).title.focus();
   } catch (e) {
-    if (e.status === 401) show(null);
-    $("place-error").textContent = e.message;
+    drawBasket();
+    $("place").focus();
+    failed(e, "place-error");
   }
-  drawBasket();
 });
 
 // How the orders move.
@@ -182,9 +215,12 @@ class Order {
   constructor(order) {
     this.id = order.id;
     this.seen = new Set();
+    this.gone = false; // nobody looks at it any more
     this.el = $("order").content.cloneNode(true).firstElementChild;
     const first = order.lines[0], more = order.lines.length - 1;
-    this.el.querySelector(".title").textContent = `${order.reference || "Order"} · ${pounds(order.totalPence)}`;
+    this.name = order.reference || "Order";
+    this.title = this.el.querySelector(".title");
+    this.title.textContent = `${this.name} · ${pounds(order.totalPence)}`;
     this.el.querySelector(".what").textContent = `${first.quantity} × ${first.description || first.code}` + (more ? ` and ${more} more` : "");
     this.state(steps["order." + order.status] ?? { state: order.status[0].toUpperCase() + order.status.slice(1), far: 1, end: order.status === "failed" && "bad" });
     this.reason(order.reason);
@@ -197,11 +233,11 @@ class Order {
     this.el.querySelectorAll(".track li").forEach((li, i) => li.classList.toggle("on", i < step.far));
   }
   reason(text) {
-    if (text) this.el.querySelector(".reason").textContent = text[0].toUpperCase() + text.slice(1) + ".";
+    if (text) this.el.querySelector(".reason").textContent = sentence(text);
   }
   // follow opens the stream of this order from its first event on; the browser resumes it after a break by itself.
   follow() {
-    if (this.stream) return;
+    if (this.stream || this.gone) return;
     const from = this.cursor ? "cursor=" + encodeURIComponent(this.cursor) : "from=earliest";
     this.stream = new EventSource(`/orders/${encodeURIComponent(this.id)}/events?${from}`);
     this.stream.onopen = () => orders.drawLive();
@@ -214,9 +250,19 @@ class Order {
       // After an answer that is not a stream, as from a proxy while the shop restarts, the browser gives up. We do not.
       if (this.stream?.readyState === EventSource.CLOSED) {
         this.stream = null;
-        this.timer = setTimeout(() => this.follow(), 1500);
+        this.timer = setTimeout(() => this.again(), 1500);
       }
     };
+  }
+  // again opens the stream once more, if the customer may still see the order.
+  async again() {
+    const mine = visit;
+    try {
+      await call("GET", "/orders/" + encodeURIComponent(this.id));
+    } catch (e) {
+      if (mine === visit && e.status === 401) return failed(e);
+    }
+    if (mine === visit) this.follow();
   }
   close() {
     clearTimeout(this.timer);
@@ -236,11 +282,12 @@ class Order {
     time.textContent = at.toLocaleTimeString("en-GB");
     li.append(time, step.text);
     this.el.querySelector(".steps").append(li);
+    if (this.aloud) say(`${this.name}: ${step.text}`);
     if (step.end) {
       this.ended = true;
       this.close();
       orders.followSome();
-      inbox.soon();
+      inbox.expect(this.id, event.type);
     }
   }
 }
@@ -248,27 +295,32 @@ class Order {
 const orders = {
   all: [],
   clear() {
-    this.all.forEach((o) => o.close());
+    this.all.forEach((o) => { o.gone = true; o.close(); });
     this.all = [];
     this.draw();
   },
   async load() {
+    const mine = visit;
     try {
       const list = (await call("GET", "/orders")).orders.slice(0, 10);
+      if (mine !== visit) return;
       list.reverse().forEach((o) => this.add(o, false));
       this.all[0]?.follow(); // the newest one shows its steps
     } catch (e) {
-      $("place-error").textContent = e.message;
+      if (mine === visit) failed(e, "place-error");
     }
   },
   add(order, follow) {
-    if (this.all.some((o) => o.id === order.id)) return;
+    const there = this.all.find((o) => o.id === order.id);
+    if (there) return there;
     const o = new Order(order);
+    o.aloud = !o.ended;
     this.all.unshift(o);
-    this.all.splice(20).forEach((old) => old.close());
+    this.all.splice(20).forEach((old) => { old.gone = true; old.close(); });
     this.draw();
     if (follow) o.follow();
     this.followSome();
+    return o;
   },
   followSome() {
     const open = this.all.filter((o) => o.stream).length;
@@ -288,12 +340,21 @@ const orders = {
 };
 
 const inbox = {
-  soon() {
-    clearTimeout(this.timer);
-    this.timer = setTimeout(() => this.load(), 400); // the message is written after the event
+  // expect looks for the message about an event, which is written after the event was shown.
+  async expect(order, type) {
+    const mine = visit;
+    for (let wait = 300; wait < 20000; wait *= 2) {
+      await new Promise((done) => setTimeout(done, wait));
+      if (mine !== visit || (await this.load()).some((m) => m.order === order && m.type === type)) return;
+    }
   },
   async load() {
-    const { messages } = await call("GET", "/inbox").catch(() => ({ messages: [] }));
+    const mine = visit;
+    const messages = await call("GET", "/inbox").then((a) => a.messages, () => null);
+    if (messages && mine === visit) this.draw(messages);
+    return messages ?? [];
+  },
+  draw(messages) {
     $("inbox-empty").hidden = messages.length > 0;
     $("inbox").replaceChildren(...messages.slice(0, 6).map((m) => {
       const li = document.createElement("li");
