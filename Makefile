@@ -31,7 +31,7 @@ vet: ## go vet
 
 .PHONY: lint
 lint: $(BIN)/golangci-lint ## golangci-lint, pinned
-	$(BIN)/golangci-lint run ./...
+	$(BIN)/golangci-lint run --allow-parallel-runners ./...
 
 $(BIN)/golangci-lint:
 	GOBIN=$(BIN) CGO_ENABLED=0 $(GO) install $(LINT)
