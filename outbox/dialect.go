@@ -15,9 +15,9 @@ type dialect struct {
 	take    string // holder, until, id, now: unless somebody else holds it
 	drop    string // id, holder, now: only while held
 	remove  string // ids (JSON array)
-	release string // ids (JSON array), due, failed attempts to add
+	release string // ids (JSON array), due, failed attempts to add, holder: only what it holds
 	free    string // ids (JSON array), holder: only what it holds
-	aside   string // id, reason
+	aside   string // id, reason, holder: only while it holds it
 
 	claim string // holder, until, now, rows, bytes → id, topic, key, event, attempts
 	next  string // now → when a row that is held or backs off may be taken, or NULL
@@ -40,10 +40,11 @@ func sqlite() dialect {
 		drop:   `DELETE FROM tandem_outbox WHERE id = ?1 AND held_by = ?2 AND held_until > ?3`,
 		remove: `DELETE FROM tandem_outbox WHERE id IN (SELECT value FROM json_each(?1))`,
 		release: `UPDATE tandem_outbox SET held_by = '', held_until = 0, due_at = ?2, attempts = attempts + ?3
-			WHERE id IN (SELECT value FROM json_each(?1))`,
+			WHERE held_by = ?4 AND id IN (SELECT value FROM json_each(?1))`,
 		free: `UPDATE tandem_outbox SET held_by = '', held_until = 0, attempts = attempts + 1
 			WHERE held_by = ?2 AND id IN (SELECT value FROM json_each(?1))`,
-		aside: `UPDATE tandem_outbox SET held_by = '', held_until = 0, attempts = attempts + 1, reason = ?2 WHERE id = ?1`,
+		aside: `UPDATE tandem_outbox SET held_by = '', held_until = 0, attempts = attempts + 1, reason = ?2
+			WHERE id = ?1 AND held_by = ?3`,
 
 		// Rows of a key are taken together or from the front: a row behind one that somebody holds, or that backs off,
 		// is left. The inner LIMIT bounds the rows read, the running sum the bytes, but one row is always taken.

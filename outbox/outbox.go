@@ -187,12 +187,13 @@ func (o *Outbox) Stats(ctx context.Context) (Stats, error) {
 	return s, nil
 }
 
-// release frees rows, to be sent not before due. A failure is left to the lease, which ends by itself.
-func (o *Outbox) release(ctx context.Context, ids []int64, due time.Time, failed int) {
+// release frees the rows that a holder still has, to be sent not before due. A failure is left to the lease, which ends
+// by itself.
+func (o *Outbox) release(ctx context.Context, holder string, ids []int64, due time.Time, failed int) {
 	if len(ids) == 0 {
 		return
 	}
-	if _, err := o.db.ExecContext(ctx, o.sql.release, jsonIDs(ids), due.UnixMilli(), failed); err != nil {
+	if _, err := o.db.ExecContext(ctx, o.sql.release, jsonIDs(ids), due.UnixMilli(), failed, holder); err != nil {
 		o.opts.Logger.WarnContext(ctx, "outbox: rows stay held until their lease is out", "rows", len(ids), "error", err)
 	}
 }

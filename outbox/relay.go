@@ -234,7 +234,7 @@ func (r *Relay) sendGroup(ctx context.Context, topic string, rows []stored) erro
 }
 
 func (r *Relay) giveBack(ctx context.Context, rows []stored, due time.Time, failed int) {
-	r.box.release(ctx, idsOf(rows), due, failed)
+	r.box.release(ctx, r.holder, idsOf(rows), due, failed)
 }
 
 func (r *Relay) setAside(ctx context.Context, row Row) error {
@@ -244,8 +244,12 @@ func (r *Relay) setAside(ctx context.Context, row Row) error {
 		return err
 	}
 	defer tx.Rollback()
-	if _, err := tx.ExecContext(ctx, o.sql.aside, row.ID, row.Reason.Error()); err != nil {
+	res, err := tx.ExecContext(ctx, o.sql.aside, row.ID, row.Reason.Error(), r.holder)
+	if err != nil {
 		return err
+	}
+	if n, err := res.RowsAffected(); err != nil || n == 0 {
+		return err // the lease was over, and whoever has the row now will see for itself
 	}
 	if o.opts.SetAside != nil {
 		if err := o.opts.SetAside(ctx, tx, row); err != nil {
@@ -307,7 +311,7 @@ func fateOf(err error) fate {
 func (o *Outbox) backoff(failures int, err error) time.Duration {
 	base, ceiling := time.Duration(o.opts.Backoff.Base), time.Duration(o.opts.Backoff.Max)
 	span := ceiling
-	if shift := failures - 1; shift < 30 && base<<shift < ceiling {
+	if shift := failures - 1; base <= ceiling>>shift { // the other way round, base could overflow
 		span = base << shift
 	}
 	wait := time.Duration(rand.Int64N(int64(span)) + 1)

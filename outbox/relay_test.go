@@ -111,6 +111,53 @@ func TestAHookThatFailsKeepsTheRow(t *testing.T) {
 	})
 }
 
+// A relay that stalled for longer than its lease must not touch what another one is sending by now.
+func TestALateRelayLeavesWhatAnotherHolds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		db := openDB(t, t.TempDir())
+		defer db.Close()
+		o := open(t, db, &standIn{}, Options{Hold: -1, SetAside: func(context.Context, *sql.Tx, Row) error {
+			t.Error("the hook was called for a row of another relay")
+			return nil
+		}})
+		write(t, o, event("a", "1"), event("a", "2"))
+		late, other, third := NewRelay(o), NewRelay(o), NewRelay(o)
+		rows, _, err := late.claim(t.Context())
+		if err != nil || len(rows) != 2 {
+			t.Fatalf("claimed %d rows, %v", len(rows), err)
+		}
+		time.Sleep(defaultHold + time.Second)
+		if rows, _, err := other.claim(t.Context()); err != nil || len(rows) != 2 {
+			t.Fatalf("after the lease the other claimed %d rows, %v", len(rows), err)
+		}
+		rows[0].Reason = errors.New("no")
+		if err := late.setAside(t.Context(), rows[0].Row); err != nil {
+			t.Error(err)
+		}
+		late.giveBack(t.Context(), rows, o.opts.now(), 1)
+		if rows, _, err := third.claim(t.Context()); err != nil || len(rows) != 0 {
+			t.Errorf("a third took %d rows that are being sent, %v", len(rows), err)
+		}
+		wantStats(t, o, 2, 0)
+	})
+}
+
+func TestBackoffStaysInItsBounds(t *testing.T) {
+	for _, b := range []tandem.Backoff{
+		{Base: tandem.Duration(100 * time.Millisecond), Max: tandem.Duration(30 * time.Second)},
+		{Base: tandem.Duration(time.Hour), Max: tandem.Duration(1<<63 - 1)},
+		{Base: tandem.Duration(time.Minute), Max: tandem.Duration(time.Second)},
+		{Base: 1, Max: 1},
+	} {
+		o := &Outbox{opts: Options{Backoff: b}}
+		for failures := 1; failures < 100; failures++ {
+			if wait := o.backoff(failures, nil); wait < 1 || wait > time.Duration(b.Max) {
+				t.Errorf("%v after %d failures: %s", b, failures, wait)
+			}
+		}
+	}
+}
+
 // A topic that is not there holds back its own rows, and no other topic's.
 func TestAMissingTopicWaitsAlone(t *testing.T) {
 	missing := true

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"encoding/json"
+	"errors"
 	"net/http"
 
 	"github.com/tandem-hybrid/tandem/examples/shop/internal/store"
@@ -37,7 +38,7 @@ func Once(db *sql.DB, effect Effect) http.Handler {
 			if err == nil {
 				return json.Unmarshal([]byte(answer), &replies)
 			}
-			if err != sql.ErrNoRows {
+			if !errors.Is(err, sql.ErrNoRows) {
 				return err
 			}
 			if replies, err = effect(r.Context(), tx, e, d); err != nil {
