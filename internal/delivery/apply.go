@@ -100,7 +100,10 @@ func (m *Manager) declare(ctx context.Context, sub tandem.Subscription, owner st
 	}
 	old := s.configuration()
 	if sameDeclaration(old.current(), &sub) && old.Owner == owner && !old.Orphan {
-		return nil, nil
+		if !m.running || s.started() {
+			return nil, nil
+		}
+		return &change{s: s, mutate: func(*config) {}}, nil // its creation was stored, and it could not be started
 	}
 	ch := &change{s: s}
 	from := old.Versions[len(old.Versions)-1].From
@@ -173,24 +176,26 @@ func (m *Manager) change(ctx context.Context, changes []*change) error {
 		return tandem.Wrap("store subscriptions", err)
 	}
 	m.readTopics()
-	var created []*subscription
-	for _, c := range changes {
-		if c.created {
-			created = append(created, c.s)
-		} else {
-			m.make(c)
-		}
-	}
+	var start []*subscription
 	m.mu.Lock()
-	for _, s := range created {
-		m.subs[s.name] = s
+	for _, c := range changes {
+		m.subs[c.s.name] = c.s
 	}
 	m.mu.Unlock()
+	for _, c := range changes {
+		if !c.created {
+			m.make(c)
+		}
+		if !c.s.started() {
+			start = append(start, c.s)
+		}
+	}
 	m.reindex()
 	if !m.running {
 		return nil
 	}
-	return m.runAll(ctx, created)
+	// What is stored must be started, whether the caller still waits or not.
+	return m.runAll(context.WithoutCancel(ctx), start)
 }
 
 // make lets a stored change of a subscription that is there take effect.

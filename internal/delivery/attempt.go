@@ -90,7 +90,7 @@ func (s *subscription) take() *delivery {
 			if d.stage != stageSettled {
 				return d
 			}
-			s.inFlight--
+			s.giveUpStart(d)
 			continue
 		}
 		if !s.sends() {
@@ -134,11 +134,18 @@ func (s *subscription) recordStart(d *delivery) {
 	s.hurry()
 	s.after = append(s.after, func() {
 		if d.stage == stageSettled {
-			s.inFlight--
+			s.giveUpStart(d)
 			return
 		}
 		s.begun.push(d)
 	})
+}
+
+// giveUpStart frees the slot of an attempt whose delivery got its outcome, or was sought over, before it was sent.
+func (s *subscription) giveUpStart(d *delivery) {
+	s.inFlight--
+	s.endProbe(d)
+	s.checkDrained()
 }
 
 // effort returns what is recorded of the attempts for d. A probe's start does not count.

@@ -112,16 +112,21 @@ func (s *subscription) flush(ctx context.Context) error {
 }
 
 func (s *subscription) flushLocked(ctx context.Context) error {
-	if g := s.stuck; g != nil {
-		if err := s.store(ctx, g); err != nil {
+	if s.stuck != nil {
+		if _, err := s.store(ctx, s.stuck); err != nil {
 			return err
 		}
 	}
-	g := s.snapshot()
-	if g == nil {
-		return nil
+	for {
+		g := s.snapshot()
+		if g == nil {
+			return nil
+		}
+		// A group with a refused reply goes back whole: the next one has what it was to store.
+		if refused, err := s.store(ctx, g); err != nil || !refused {
+			return err
+		}
 	}
-	return s.store(ctx, g)
 }
 
 // snapshot takes what is to be stored; nil when there is nothing.
@@ -193,10 +198,11 @@ func (s *subscription) cursors(t *track) []byte {
 	return appendCursors(nil, s.config.Epoch, parts)
 }
 
-// store commits a group and lets go on what waited for it. Called with commitMu held.
-func (s *subscription) store(ctx context.Context, g *group) error {
+// store commits a group and lets go on what waited for it. refused says that it was taken back for a reply. Called with
+// commitMu held.
+func (s *subscription) store(ctx context.Context, g *group) (refused bool, err error) {
 	s.stuck = g
-	_, err := s.m.log.Commit(ctx, &g.tx)
+	_, err = s.m.log.Commit(ctx, &g.tx)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -206,7 +212,7 @@ func (s *subscription) store(ctx context.Context, g *group) error {
 	case len(g.answered) > 0 && isContent(err):
 		s.stuck = nil
 		s.takeBack(g, err)
-		return nil
+		return true, nil
 	case tandem.CodeOf(err) == tandem.CodePrecondition:
 		s.stuck = nil
 		s.lose()
@@ -215,8 +221,9 @@ func (s *subscription) store(ctx context.Context, g *group) error {
 			s.m.opts.Logger.Error("delivery: outcomes cannot be stored; nothing more is sent until they are", "subscription", s.name, "error", err)
 		}
 		s.storeFails = true
+		s.poke() // the loop tries again, also if it was not the loop that tried
 	}
-	return err
+	return false, err
 }
 
 // stored goes on with what waited for g.

@@ -165,11 +165,16 @@ func (s *subscription) applyDead(ctx context.Context, ids []string, do func(*sub
 			n++
 		}
 	}
+	if n > 0 {
+		s.after = append(s.after, func() { // also if the caller is told of an error and it is stored later
+			s.moreRedrives = true
+			s.pokeFeed()
+		})
+	}
 	s.mu.Unlock()
 	if err := s.flushLocked(ctx); err != nil {
 		return 0, err
 	}
-	s.pokeFeed()
 	return n, nil
 }
 
@@ -179,7 +184,6 @@ func (s *subscription) redriveOne(r deadRef) bool {
 		return false // on its way already
 	}
 	s.put(s.key(kindRedrive)+r.id, jsonValue(effort{Version: formatVersion, Epoch: epoch}))
-	s.moreRedrives = true
 	return true
 }
 
@@ -227,6 +231,9 @@ func (s *subscription) loadRedrives(ctx context.Context) (more bool) {
 	if !wanted {
 		return false
 	}
+	// With no group stored between the scan and what follows it, a record of one that has its outcome is still in the map.
+	s.commitMu.Lock()
+	defer s.commitMu.Unlock()
 	prefix := s.key(kindRedrive)
 	var found []*delivery
 	full := false

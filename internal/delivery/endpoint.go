@@ -148,6 +148,16 @@ func (s *subscription) takeProbe() *delivery {
 	return best
 }
 
+// endProbe reports whether d is the probe, which ends here.
+func (s *subscription) endProbe(d *delivery) bool {
+	if s.endpoint.probe != d {
+		return false
+	}
+	s.endpoint.probe = nil
+	s.poke() // the loop sees to the next
+	return true
+}
+
 // readMore lets the reader bring another key to probe with.
 func (s *subscription) readMore() {
 	if !s.endpoint.wantsMore {

@@ -67,16 +67,23 @@ func (s *subscription) readOn(ctx context.Context, pt *partTrack, batch *[]tande
 	}
 	s.mu.Lock()
 	epoch := s.config.Epoch
+	if s.tracks[t.topic] != t {
+		s.mu.Unlock()
+		return false, nil
+	}
 	if pt.seq != 0 && b.StartSeq > pt.seq {
 		s.expire(pt, b)
 	}
-	next := pt.next
+	next, seq := pt.next, pt.seq
 	s.mu.Unlock()
 	*batch, err = s.m.log.ReadPartition(ctx, t.topic, pt.part, next, batchEvents, (*batch)[:0])
 	if err != nil {
 		return true, err
 	}
 	defer clear(*batch)
+	if s.m.overtaken(ctx, t.topic, pt.part, seq, *batch) {
+		return true, nil // the next round notes what was lost
+	}
 	if len(*batch) == 0 {
 		s.mu.Lock()
 		if s.config.Epoch == epoch && pt.next < b.End {
@@ -89,7 +96,7 @@ func (s *subscription) readOn(ctx context.Context, pt *partTrack, batch *[]tande
 		return !s.attach(pt, true), nil
 	}
 	for i := range *batch {
-		if !s.takeIn(pt, &(*batch)[i], epoch) {
+		if !s.takeIn(ctx, pt, &(*batch)[i], epoch) {
 			return false, nil
 		}
 	}
@@ -97,7 +104,7 @@ func (s *subscription) readOn(ctx context.Context, pt *partTrack, batch *[]tande
 }
 
 // takeIn takes one event in, waiting for room. It reports whether to go on.
-func (s *subscription) takeIn(pt *partTrack, rec *tandem.Record, epoch uint64) bool {
+func (s *subscription) takeIn(ctx context.Context, pt *partTrack, rec *tandem.Record, epoch uint64) bool {
 	for {
 		s.mu.Lock()
 		switch {
@@ -121,6 +128,7 @@ func (s *subscription) takeIn(pt *partTrack, rec *tandem.Record, epoch uint64) b
 		s.mu.Unlock()
 		select {
 		case <-s.feedC:
+			s.loadRedrives(ctx) // they may be what makes room
 		case <-s.done:
 			return false
 		}

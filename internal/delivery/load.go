@@ -126,12 +126,18 @@ func (l *loader) track(rest string, value []byte) ([]*delivery, error) {
 		return nil, err
 	}
 	info := l.s.m.topics.Load().byID[driver.ID(id)]
-	if info == nil || info.Partitions != len(parts) {
-		return nil, nil // deleted meanwhile: follow removes the record
-	}
-	var held []*delivery
 	l.s.mu.Lock() // its status may be asked for already
 	defer l.s.mu.Unlock()
+	if info == nil || info.Partitions != len(parts) {
+		for p := range parts { // deleted meanwhile, with what was held
+			for _, offset := range parts[p].held {
+				l.s.recordExpired(where{driver.ID(id), p, offset}, offset+1, 1)
+			}
+		}
+		l.s.put(l.s.key(kindAt)+rest, nil)
+		return nil, nil
+	}
+	var held []*delivery
 	t := l.s.addTrack(info, &places{})
 	for p := range parts {
 		pt := &t.parts[p]

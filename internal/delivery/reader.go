@@ -145,22 +145,23 @@ func (r *reader) read(part int) bool {
 	defer p.mu.Unlock()
 	next, seq := p.place()
 	b, err := r.m.log.Bounds(ctx, r.topic, part)
-	if err != nil || b.End <= next {
+	if tandem.CodeOf(err) == tandem.CodeNotFound || err == nil && b.End <= next {
 		return false // a topic that is gone is dropped by refresh
 	}
-	if seq != 0 && b.StartSeq > seq {
-		// Retention overtook us. Each subscription notes for itself what it lost.
-		for _, s := range r.m.sorted() {
-			s.detach(r.topic, part)
-		}
+	if err == nil && seq != 0 && b.StartSeq > seq {
+		r.detachAll(part) // retention overtook us: each subscription notes for itself what it lost
 		return false
 	}
-	r.batch, err = r.m.log.ReadPartition(ctx, r.topic, part, next, batchEvents, r.batch[:0])
+	if err == nil {
+		r.batch, err = r.m.log.ReadPartition(ctx, r.topic, part, next, batchEvents, r.batch[:0])
+	}
 	if err != nil {
 		r.m.opts.Logger.Warn("delivery: cannot read", "topic", r.name, "partition", part, "error", err)
-		for _, s := range r.m.sorted() {
-			s.detach(r.topic, part) // they try again for themselves, and come back
-		}
+		r.detachAll(part) // they try again for themselves, and come back
+		return false
+	}
+	if r.m.overtaken(ctx, r.topic, part, seq, r.batch) {
+		r.detachAll(part)
 		return false
 	}
 	if len(r.batch) == 0 {
@@ -181,6 +182,23 @@ func (r *reader) read(part int) bool {
 	p.move(last.Position.Offset+1, last.Seq+1)
 	clear(r.batch)
 	return true
+}
+
+// detachAll lets every subscription read a partition for itself.
+func (r *reader) detachAll(part int) {
+	for _, s := range r.m.sorted() {
+		s.detach(r.topic, part)
+	}
+}
+
+// overtaken reports whether retention removed events between looking at the bounds of a partition and reading batch from it: it
+// does not begin with seq, the first event that was there.
+func (m *Manager) overtaken(ctx context.Context, topic driver.ID, part int, seq uint64, batch []tandem.Record) bool {
+	if seq == 0 || len(batch) > 0 && batch[0].Seq == seq {
+		return false
+	}
+	b, err := m.log.Bounds(ctx, topic, part)
+	return err == nil && b.StartSeq > seq
 }
 
 // offer gives a matching event of the shared reader p to the subscription, or parts from the reader when there is no room.

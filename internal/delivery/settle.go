@@ -6,10 +6,7 @@ import (
 
 // finish takes the result of an attempt. Called with mu held.
 func (s *subscription) finish(d *delivery, r result) {
-	probe := s.endpoint.probe == d
-	if probe {
-		s.endpoint.probe = nil
-	}
+	probe := s.endProbe(d)
 	if d.stage == stageSettled {
 		return // sought over: the outcome belongs to an epoch that is gone
 	}
@@ -153,6 +150,9 @@ func (s *subscription) fail(d *delivery, r result, probe bool) {
 		s.park(d)
 	}
 	s.putEffort(d)
+	if s.inFlight == 0 && s.ready.len() == 0 {
+		s.pokeFeed() // nothing else will tell whose fault it is, and what waits behind d may fill the memory
+	}
 }
 
 // putBack returns an attempt that does not count: d is a head that may be sent again.

@@ -90,7 +90,7 @@ func newSubscription(m *Manager, name string, c config) *subscription {
 	}
 }
 
-// run loads the state and starts the goroutines.
+// run loads the state and starts the goroutines. After an error it may be called again.
 func (s *subscription) run(ctx context.Context) error {
 	fence, err := s.m.log.Own(ctx, "delivery/"+s.name)
 	if err != nil {
@@ -98,11 +98,13 @@ func (s *subscription) run(ctx context.Context) error {
 	}
 	s.mu.Lock()
 	s.fence = fence
-	s.ctx, s.cancel = context.WithCancel(s.m.ctx)
 	s.mu.Unlock()
 	if err := s.load(ctx); err != nil {
 		return err
 	}
+	s.mu.Lock()
+	s.ctx, s.cancel = context.WithCancel(s.m.ctx)
+	s.mu.Unlock()
 	s.m.follow(s)
 	s.m.reindex() // follow does so only for topics that load did not bring
 	s.group.Go(s.loop)
@@ -131,22 +133,24 @@ func (s *subscription) checkDrained() {
 
 // halt ends the goroutines after the attempts were cancelled, and stores what is known.
 func (s *subscription) halt(ctx context.Context) error {
-	s.mu.Lock()
-	started := s.cancel != nil
-	s.mu.Unlock()
-	if !started {
+	if !s.started() {
 		return nil
 	}
-	<-s.idle // soon, since the attempts are cancelled
 	s.cancel()
 	// What finished must not be repeated because the time for finishing was out.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastStore)
 	defer cancel()
+	select {
+	case <-s.idle: // soon, since the attempts are cancelled
+	case <-ctx.Done(): // but not if the start of one cannot be stored
+	}
 	s.mu.Lock()
-	s.put(s.key(keyRun), nil)
+	if s.drained {
+		s.put(s.key(keyRun), nil)
+	}
 	s.markMoved()
 	s.mu.Unlock()
-	err := s.flush(ctx)
+	err := s.flushAll(ctx)
 	s.mu.Lock()
 	s.halted = true
 	lost := s.lost
@@ -157,6 +161,28 @@ func (s *subscription) halt(ctx context.Context) error {
 		return nil
 	}
 	return err
+}
+
+// flushAll stores until nothing is left to store.
+func (s *subscription) flushAll(ctx context.Context) error {
+	for {
+		if err := s.flush(ctx); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		done := !s.dirty || s.halted
+		s.mu.Unlock()
+		if done {
+			return nil
+		}
+	}
+}
+
+// started reports whether run has been.
+func (s *subscription) started() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cancel != nil
 }
 
 // abandon ends the goroutines of a deleted subscription without storing anything.
