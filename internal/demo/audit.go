@@ -112,3 +112,80 @@ func (b *books) compare() (wrong []string) {
 	slices.Sort(wrong)
 	return wrong
 }
+
+// account returns where the books have not gained exactly what the customers ordered. What they should have gained is
+// worked out from the invoices and the events, so that services that are wrong in the same way, or have lost an order or
+// taken it twice, do not agree by accident.
+func (b *books) account(before *books, invoices map[string]*invoice, outcomes map[string]string) (wrong []string) {
+	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	var paid, credited int64
+	sold, back := map[string]int64{}, map[string]int64{}
+	for id, v := range invoices {
+		switch orders.Status(outcomes[id]) {
+		case orders.Confirmed:
+			paid += v.total()
+			v.countStock(sold)
+		case orders.Returned:
+			credited += v.total()
+			v.countStock(back)
+		}
+	}
+	if n := total(b.orders.States) - total(before.orders.States); n != int64(len(invoices)) {
+		say("orders: %d were placed, %d are on record", len(invoices), n)
+	}
+	if total(before.orders.States) != before.ended() {
+		return wrong // orders of an earlier run have ended meanwhile: what is theirs cannot be told apart
+	}
+	if p := b.payments.Processed.Pence - before.payments.Processed.Pence; p != paid {
+		say("money: invoices of %d pence were confirmed, %d pence processed", paid, p)
+	}
+	if p := b.payments.Credited.Pence - before.payments.Credited.Pence; p != credited {
+		say("money: credit notes of %d pence were settled, %d pence credited", credited, p)
+	}
+	codes := map[string]bool{}
+	for _, m := range []map[string]int64{sold, back} {
+		for code := range m {
+			codes[code] = true
+		}
+	}
+	for code := range b.inventory.Stock {
+		codes[code] = true
+	}
+	for code := range codes {
+		now, then := b.inventory.Stock[code], before.inventory.Stock[code]
+		if n := now.Reserved - then.Reserved; n != sold[code] {
+			say("stock %s: %d on invoices, %d taken", code, sold[code], n)
+		}
+		if n := now.Returned - then.Returned; n != back[code] {
+			say("stock %s: %d on credit notes, %d came in", code, back[code], n)
+		}
+	}
+	slices.Sort(wrong)
+	return wrong
+}
+
+// countStock adds the pieces of each stock code.
+func (v *invoice) countStock(to map[string]int64) {
+	for _, l := range v.Lines {
+		if inventory.IsStock(l.Code) {
+			to[l.Code] += l.Quantity
+		}
+	}
+}
+
+func total(states map[orders.Status]int64) (n int64) {
+	for _, count := range states {
+		n += count
+	}
+	return n
+}
+
+// ended is how many orders on record have ended.
+func (b *books) ended() (n int64) {
+	for state, count := range b.orders.States {
+		if state.Final() {
+			n += count
+		}
+	}
+	return n
+}

@@ -136,7 +136,7 @@ func runService(ctx context.Context, name string, s settings, logger *slog.Logge
 	stopCtx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	if err := srv.Shutdown(stopCtx); err != nil {
-		srv.Close()
+		_ = srv.Close() // those who hold on are cut off
 	}
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		return err

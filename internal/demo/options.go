@@ -3,6 +3,8 @@ package demo
 import (
 	"io"
 	"time"
+
+	"github.com/tandem-hybrid/tandem"
 )
 
 // Options say what is run. The zero value lets customers order from the sample until the context is done.
@@ -43,6 +45,19 @@ type Options struct {
 	// Control, when set, is called in a goroutine of its own when everything runs, to stop and kill things; Run waits
 	// for it before it compares the books. ctx ends with the run.
 	Control func(s *Shop) error
+}
+
+// check refuses what cannot be meant. Code: Invalid.
+func (o Options) check() error {
+	switch {
+	case o.Repeat < 0:
+		return tandem.Errorf(tandem.CodeInvalid, "%d repeats: at least one is needed", o.Repeat)
+	case o.Customers < 0:
+		return tandem.Errorf(tandem.CodeInvalid, "%d customers: at least one is needed", o.Customers)
+	case o.Pause < 0:
+		return tandem.Errorf(tandem.CodeInvalid, "a pause of %s", o.Pause)
+	}
+	return nil
 }
 
 func (o Options) withDefaults() Options {

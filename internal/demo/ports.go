@@ -1,10 +1,13 @@
 package demo
 
 import (
+	"context"
 	"errors"
 	"math/rand/v2"
 	"net"
 	"strconv"
+
+	"github.com/tandem-hybrid/tandem"
 )
 
 // Ports are chosen below those that systems give to outgoing connections (from 32768 on Linux), so that nobody takes
@@ -24,7 +27,7 @@ func freeAddr(taken map[string]bool) (string, error) {
 }
 
 func isFree(addr string) bool {
-	l, err := net.Listen("tcp", addr)
+	l, err := new(net.ListenConfig).Listen(context.Background(), "tcp", addr)
 	if err != nil {
 		return false
 	}
@@ -41,11 +44,14 @@ func chooseAddr(asked, usual string, taken map[string]bool) (string, error) {
 	}
 	if asked != "" {
 		host, port, err := net.SplitHostPort(asked)
-		if err != nil || port != "0" {
-			return asked, err
+		if err != nil {
+			return "", &tandem.Error{Code: tandem.CodeInvalid, Err: err}
+		}
+		if port != "0" {
+			return asked, nil
 		}
 		if host != "127.0.0.1" && host != "localhost" {
-			return "", errors.New("a free port is chosen on 127.0.0.1 only")
+			return "", tandem.Errorf(tandem.CodeInvalid, "%s: a free port is chosen on 127.0.0.1 only", asked)
 		}
 	}
 	return freeAddr(taken)

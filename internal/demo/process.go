@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"sync"
 	"time"
 
@@ -67,6 +68,7 @@ type process struct {
 	end  bool       // stopped for good
 	wake chan struct{}
 	done chan struct{} // the keeper is gone
+	quit func()        // breaks off a start under way
 }
 
 // child is one life of a process.
@@ -86,7 +88,9 @@ func (p *process) launch(ctx context.Context) error {
 		return tandem.Wrap("start "+p.name, err)
 	}
 	p.run = c
-	go p.keep()
+	life, quit := context.WithCancel(context.WithoutCancel(ctx))
+	p.quit = quit
+	go p.keep(life)
 	return nil
 }
 
@@ -97,12 +101,17 @@ func (p *process) spawn(ctx context.Context) (*child, error) {
 		return nil, err
 	}
 	defer log.Close()
+	from, err := log.Seek(0, io.SeekEnd)
+	if err != nil {
+		return nil, err
+	}
 	set, err := json.Marshal(p.set)
 	if err != nil {
 		return nil, err
 	}
 	args := append(append([]string{}, p.command[1:]...), p.name)
-	cmd := exec.Command(p.command[0], args...)
+	// Without a context: a child is asked to end before it is killed.
+	cmd := exec.CommandContext(context.WithoutCancel(ctx), p.command[0], args...)
 	cmd.Env = append(os.Environ(), childEnv+"="+string(set))
 	cmd.Stderr = log
 	bindToParent(cmd)
@@ -133,14 +142,26 @@ func (p *process) spawn(ctx context.Context) (*child, error) {
 		if ok {
 			return c, nil
 		}
-		err = fmt.Errorf("it ended before it was ready: see %s", p.logPath)
+		<-c.exited
+		err = fmt.Errorf("it ended before it was ready: %s", lastLine(p.logPath, from))
 	case <-timeout.C:
-		err = fmt.Errorf("it was not ready within %s: see %s", startTimeout, p.logPath)
+		err = fmt.Errorf("it was not ready within %s: %s", startTimeout, lastLine(p.logPath, from))
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
 	c.kill()
 	return nil, err
+}
+
+// lastLine returns the last line of a log, from where a life of the child began: why it ended. The file itself may be gone
+// when people read of it.
+func lastLine(path string, from int64) string {
+	body, err := os.ReadFile(path)
+	if err != nil || int64(len(body)) <= from {
+		return "it said nothing"
+	}
+	lines := strings.Split(strings.TrimSpace(string(body[from:])), "\n")
+	return lines[len(lines)-1]
 }
 
 func (c *child) kill() {
@@ -162,7 +183,7 @@ func (c *child) finish() {
 }
 
 // keep starts the process again whenever it has died.
-func (p *process) keep() {
+func (p *process) keep(life context.Context) {
 	defer close(p.done)
 	for {
 		p.mu.Lock()
@@ -182,7 +203,7 @@ func (p *process) keep() {
 				continue
 			case <-time.After(restartPause):
 			}
-			c, err := p.spawn(context.Background())
+			c, err := p.spawn(life)
 			if err == nil && !p.live(c) {
 				c.finish()
 			}
@@ -250,6 +271,7 @@ func (p *process) stop() {
 	if run != nil {
 		run.finish()
 	}
+	p.quit()
 	p.signal()
 	<-p.done
 }

@@ -27,6 +27,9 @@ import (
 // Codes: NotFound and Invalid for the file of orders; Unavailable when something could not be started; Conflict when, with
 // Once, orders have not ended or the books do not agree: Summary says which.
 func Run(ctx context.Context, o Options) (sum Summary, err error) {
+	if err := o.check(); err != nil {
+		return sum, err
+	}
 	o = o.withDefaults()
 	list, err := loadInvoices(o.Orders)
 	if err != nil {
@@ -37,7 +40,7 @@ func Run(ctx context.Context, o Options) (sum Summary, err error) {
 		return sum, tandem.Wrap("make a directory for the demo", err)
 	}
 	if o.Data == "" {
-		defer os.RemoveAll(dir)
+		defer func() { _ = os.RemoveAll(dir) }() // what cannot be removed is left to the system
 	}
 	began := time.Now()
 	s, err := startShop(ctx, dir, o)
@@ -81,6 +84,7 @@ type run struct {
 
 	began    time.Time
 	took     time.Duration
+	before   books // when nobody had ordered yet: with Data given, of earlier runs
 	books    books
 	subs     map[string]tandem.SubscriptionStatus
 	wrong    []string
@@ -96,6 +100,9 @@ func (r *run) do(ctx context.Context) error {
 	start, err := c.Read(ctx, client.Query{Topics: []string{"orders"}, Limit: 1})
 	if err != nil {
 		return tandem.Wrap("read the topic orders", err)
+	}
+	if r.before, err = r.shop.readBooks(ctx); err != nil {
+		return err
 	}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -154,7 +161,7 @@ func (r *run) watch(ctx context.Context, from tandem.Cursor) error {
 		page, err := c.Read(ctx, q)
 		switch code := tandem.CodeOf(err); {
 		case ctx.Err() != nil:
-			return nil
+			continue
 		case code == tandem.CodeUnavailable, code == tandem.CodeTimeout, code == tandem.CodeOverloaded:
 			select {
 			case <-time.After(50 * time.Millisecond):
@@ -265,6 +272,9 @@ func (r *run) await(ctx context.Context) {
 
 // settle waits for the deliveries that no order waits for, and compares the books.
 func (r *run) settle(ctx context.Context) error {
+	r.progress.mu.Lock()
+	outcomes := maps.Clone(r.progress.outcomes)
+	r.progress.mu.Unlock()
 	deadline := time.Now().Add(r.o.Patience)
 	for {
 		b, err := r.shop.readBooks(ctx)
@@ -272,8 +282,8 @@ func (r *run) settle(ctx context.Context) error {
 			r.subs, err = r.shop.subscriptions(ctx)
 		}
 		if err == nil {
-			r.books, r.wrong = b, b.compare()
-			if len(r.wrong) == 0 && quiet(r.subs) {
+			r.books, r.wrong = b, slices.Concat(b.compare(), b.account(&r.before, r.invoices, outcomes), unquiet(r.subs))
+			if len(r.wrong) == 0 {
 				break
 			}
 		}

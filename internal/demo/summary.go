@@ -115,12 +115,13 @@ func (s *Shop) subscriptions(ctx context.Context) (map[string]tandem.Subscriptio
 	return all, nil
 }
 
-// quiet reports whether nothing is left to deliver.
-func quiet(subs map[string]tandem.SubscriptionStatus) bool {
-	for _, s := range subs {
+// unquiet names the subscriptions that have something left to deliver.
+func unquiet(subs map[string]tandem.SubscriptionStatus) (wrong []string) {
+	for name, s := range subs {
 		if s.Lag > 0 || s.InFlight > 0 || s.Retrying > 0 {
-			return false
+			wrong = append(wrong, fmt.Sprintf("subscription %s: %d events behind, %d in flight, %d retrying", name, s.Lag, s.InFlight, s.Retrying))
 		}
 	}
-	return true
+	slices.Sort(wrong)
+	return wrong
 }
