@@ -31,7 +31,7 @@ func (e *Engine) commit() {
 		}
 		if g.batch != nil {
 			e.state.applied.Add(1)
-			if err := e.apply(g.batch); err != nil {
+			if err := e.stall.during(&e.stall.applying, func() error { return e.apply(g.batch) }); err != nil {
 				e.fail(err)
 				return
 			}
@@ -72,7 +72,7 @@ func (e *Engine) finish() {
 			return
 		}
 		if g.batch != nil {
-			if err := e.syncWait(g.batch); err != nil {
+			if err := e.stall.during(&e.stall.syncing, func() error { return e.syncWait(g.batch) }); err != nil {
 				e.fail(fmt.Errorf("sync: %w", err))
 				return
 			}

@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
@@ -53,7 +54,9 @@ func TestFreeSpaceMark(t *testing.T) {
 	}
 	_, err = e.CreateTopic(t.Context(), tandem.Topic{Name: "u", Partitions: 1})
 	wantCode(t, err, tandem.CodeUnavailable)
+	_, err = e.UpdateTopic(t.Context(), tandem.Topic{Name: "t", Partitions: 1, Retention: tandem.Duration(time.Minute)})
 	for name, err := range map[string]error{
+		"shorter":   err,
 		"state":     e.Append(t.Context(), &driver.Batch{State: []driver.StateOp{{Key: "k", Value: []byte("v")}}, Fence: &fence}),
 		"retention": e.RunRetention(t.Context()),
 		"health":    e.Health(),

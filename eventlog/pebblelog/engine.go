@@ -6,6 +6,7 @@ import (
 	"errors"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -22,6 +23,9 @@ type Engine struct {
 	lock *pebble.Lock
 
 	failure failure
+	stall   stall
+	opened  atomic.Bool               // Open has done its part
+	warned  atomic.Pointer[time.Time] // of an error in Pebble's background
 	queue   queue
 	written chan *group // from the committer to the finisher: two groups are under way at most
 	groups  chan *group // spare ones
@@ -39,8 +43,9 @@ type Engine struct {
 	running  sync.WaitGroup     // those goroutines
 
 	// life is held for reading while Pebble is read, and for writing to close it.
-	life   sync.RWMutex
-	closed atomic.Bool
+	life      sync.RWMutex
+	closed    atomic.Bool
+	abandoned atomic.Bool // by Close, after a failure
 
 	// synced: every event with a smaller number is durable and readable.
 	synced   atomic.Uint64
@@ -94,9 +99,11 @@ func Open(dir string, opts Options) (*Engine, error) {
 	e.autoSpan.Store(int64(maxSpan))
 	e.window = newWindow(e.opts.DedupWindow, e.opts.DedupBytes)
 	e.state.init()
+	e.stall.init()
 	if err := e.open(); err != nil {
 		return nil, tandem.Wrap("open the log in "+dir, err)
 	}
+	e.opened.Store(true)
 	ctx, cancel := context.WithCancel(context.Background())
 	e.stop = cancel
 	go e.commit()
@@ -140,6 +147,7 @@ func (e *Engine) openStore() (err error) {
 func (e *Engine) background(ctx context.Context) {
 	e.running.Go(func() { e.retain(ctx) })
 	e.running.Go(func() { e.save(ctx) })
+	e.running.Go(func() { e.watch(ctx) })
 }
 
 // Info implements driver.Driver.
@@ -158,32 +166,55 @@ func (e *Engine) writable() error {
 	if e.queue.closed {
 		return errClosed()
 	}
+	if e.queue.refusal != nil {
+		return e.queue.refusal
+	}
 	return e.failure.get()
 }
 
+// closeWithin is how long Close waits for the store.
+const closeWithin = 30 * time.Second
+
 // Close implements driver.Driver. Batches that the committer has taken are finished, those that wait end with
-// Unavailable. After a failure Pebble is left as it is: closing it could wait for a lock that is never released.
+// Unavailable. After a failure, and when it does not end within 30 seconds, Pebble is left as it is: closing it could wait
+// for a lock that is never released. Code: Unavailable, in the second case.
 func (e *Engine) Close() error {
-	for _, r := range e.queue.close() {
-		r.err = errClosed()
-		r.done <- struct{}{}
-	}
+	answer(e.queue.close(), errClosed())
 	e.stop()
-	select {
-	case <-e.finished:
+	ended := make(chan error, 1)
+	go func() {
+		<-e.finished
 		e.running.Wait()
+		ended <- e.closeStore()
+	}()
+	late := time.NewTimer(closeWithin)
+	defer late.Stop()
+	select {
+	case err := <-ended:
+		if e.failure.get() == nil {
+			return err
+		}
+	case <-late.C:
+		// It may go on later, so the directory stays taken until this process ends.
+		e.abandoned.Store(true)
+		e.closed.Store(true)
+		e.fail(errors.New("the store does not close"))
+		return e.failure.get()
 	case <-e.failure.done:
 	}
-	if e.failure.get() != nil {
-		if e.closed.Swap(true) {
-			return nil
-		}
-		// One hold is ours, the other one the store's, which will not be closed.
-		return errors.Join(e.lock.Close(), e.lock.Close())
+	if e.abandoned.Swap(true) {
+		return nil
 	}
+	e.closed.Store(true)
+	// One hold is ours, the other one the store's, which will not be closed.
+	return errors.Join(e.lock.Close(), e.lock.Close())
+}
+
+// closeStore closes what Open opened, once.
+func (e *Engine) closeStore() error {
 	e.life.Lock()
 	defer e.life.Unlock()
-	if e.closed.Swap(true) {
+	if e.failure.get() != nil || e.closed.Swap(true) {
 		return nil
 	}
 	b := e.db.NewBatch()

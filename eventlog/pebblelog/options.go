@@ -46,6 +46,8 @@ type Options struct {
 
 	// noSync leaves out syncs, so that tests can show that they would notice.
 	noSync bool
+	// stallAfter is the constant of that name, but for tests.
+	stallAfter time.Duration
 }
 
 func (o Options) withDefaults() Options {
@@ -65,6 +67,7 @@ func (o Options) withDefaults() Options {
 	setDefault(&o.DedupBytes, 256<<20)
 	setDefault(&o.CacheBytes, 64<<20)
 	setDefault(&o.MemTableBytes, 64<<20)
+	setDefault(&o.stallAfter, stallAfter)
 	return o
 }
 

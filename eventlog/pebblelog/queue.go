@@ -61,6 +61,7 @@ type queue struct {
 	mu      sync.Mutex
 	waiting []*request
 	bytes   int
+	refusal error // while the store stands still
 	closed  bool
 	wake    chan struct{} // one signal: waiting or closed changed
 }
@@ -70,6 +71,9 @@ func (q *queue) push(r *request) error {
 	defer q.mu.Unlock()
 	if q.closed {
 		return errClosed()
+	}
+	if q.refusal != nil {
+		return q.refusal
 	}
 	if q.bytes > 0 && q.bytes+len(r.buf) > maxQueueBytes {
 		return tandem.Errorf(tandem.CodeOverloaded, "%d bytes wait to be written", q.bytes)
@@ -143,6 +147,16 @@ func (q *queue) takeLocked(dst []*request) []*request {
 	return dst
 }
 
+// refuse lets nothing in any more and returns what still waits; nil opens the queue again.
+func (q *queue) refuse(err error) []*request {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.refusal = err
+	left := q.waiting
+	q.waiting, q.bytes = nil, 0
+	return left
+}
+
 // close ends the queue and returns what still waits.
 func (q *queue) close() []*request {
 	q.mu.Lock()
@@ -166,20 +180,30 @@ func (e *Engine) submit(ctx context.Context, r *request) (finished bool, err err
 	if err := e.queue.push(r); err != nil {
 		return true, err
 	}
-	select {
-	case <-r.done:
-		return true, r.err
-	case <-e.failure.done:
-	case <-ctx.Done():
-		if e.queue.remove(r) {
-			return true, tandem.Errorf(tandem.CodeUnavailable, "not stored: %w", context.Cause(ctx))
-		}
-		// It is in a group already: an error now would not mean that nothing was stored.
+	stalled, gone := *e.stall.begun.Load(), ctx.Done()
+	for {
 		select {
 		case <-r.done:
 			return true, r.err
 		case <-e.failure.done:
+			return false, e.failure.get()
+		case <-gone:
+			if e.queue.remove(r) {
+				return true, tandem.Errorf(tandem.CodeUnavailable, "not stored: %w", context.Cause(ctx))
+			}
+			gone = nil // it is in a group already: an error now would not mean that nothing was stored
+		case <-stalled:
+			select {
+			case <-r.done: // it was still waiting
+				return true, r.err
+			default:
+			}
+			// It may yet be stored. That is what the sender of an event has to reckon with anyway; who creates or deletes
+			// a topic has to know, and waits.
+			if r.control == nil {
+				return false, errStalled()
+			}
+			stalled = nil
 		}
 	}
-	return false, e.failure.get()
 }

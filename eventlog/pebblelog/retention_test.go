@@ -96,16 +96,13 @@ func TestRetentionGivesBack(t *testing.T) {
 	if err != nil || bounds.Start != bounds.End || bounds.Bytes != 0 || bounds.StartSeq != bounds.EndSeq || bounds.EndSeq != 40*8+1 {
 		t.Errorf("bounds of what has expired: %+v, %v", bounds, err)
 	}
-	if err := e.db.Flush(); err != nil {
-		t.Fatal(err)
+	// The tables are gone when RunRetention returns, and Pebble deletes their files in its own time. It keeps a few log
+	// files to write to again.
+	if n := e.db.Metrics().Total().TablesSize; n > 2<<20 {
+		t.Errorf("%d MiB are still in tables", n>>20)
 	}
-	// Beside its tables Pebble keeps a few log files to write to again.
-	tables := func() int64 { m := e.db.Metrics().Total(); return m.TablesSize }
-	for deadline := time.Now().Add(20 * time.Second); tables() > 2<<20 || dirBytes(dir) > 14<<20; {
-		if time.Now().After(deadline) {
-			t.Fatalf("%d MiB are still on disk, %d in tables, at most there were %d", dirBytes(dir)>>20, tables()>>20, most>>20)
-		}
-		time.Sleep(5 * time.Millisecond) // Pebble deletes files in its own time
+	for dirBytes(dir) > 14<<20 {
+		time.Sleep(5 * time.Millisecond) // no deadline of its own: a machine may be busy
 	}
 	t.Logf("at most %d MiB on disk for 40 MiB appended, %d at the end", most>>20, dirBytes(dir)>>20)
 }

@@ -14,7 +14,7 @@ import (
 // pebbleOptions tune Pebble for a log: large memtables, few levels of overlap, no filters, since keys are found by range.
 func (e *Engine) pebbleOptions() *pebble.Options {
 	o := &pebble.Options{
-		FS:                          e.disk.fs,
+		FS:                          &walFS{FS: e.disk.fs, armed: &e.opened, fail: e.fail},
 		Lock:                        e.lock,
 		Logger:                      pebbleLogger{e},
 		FormatMajorVersion:          pebble.FormatWALSyncChunks,
@@ -37,12 +37,29 @@ func (e *Engine) pebbleOptions() *pebble.Options {
 		o.TargetFileSizes[i] = 32 << 20
 	}
 	o.EventListener = &pebble.EventListener{
-		BackgroundError: func(err error) { e.opts.Logger.Warn("pebble will try again", "error", err) },
+		BackgroundError: e.backgroundError,
 		DataCorruption: func(i pebble.DataCorruptionInfo) {
 			e.fail(errors.New("damaged file " + i.Path))
 		},
 	}
 	return o
+}
+
+// A flush or compaction that fails is tried again by Pebble at once, for as long as it fails.
+const (
+	retryPause = 50 * time.Millisecond
+	warnEvery  = 10 * time.Second
+)
+
+// backgroundError slows those tries down, and the log lines about them. Pebble's lock is held, but only changes of a table
+// or memtable take it.
+func (e *Engine) backgroundError(err error) {
+	now := time.Now()
+	if last := e.warned.Load(); last == nil || now.Sub(*last) >= warnEvery {
+		e.warned.Store(&now)
+		e.opts.Logger.Warn("pebble will try again", "error", err)
+	}
+	time.Sleep(retryPause)
 }
 
 // errDirectory says what is wrong with a data directory that cannot be used.

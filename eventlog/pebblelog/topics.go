@@ -50,13 +50,17 @@ func (e *Engine) CreateTopic(ctx context.Context, spec tandem.Topic) (driver.Top
 		g.after = append(g.after, func() { e.addTopic(t) })
 		return nil
 	})
-	return made, tandem.Wrap("create topic "+spec.Name, err)
+	if err != nil {
+		return driver.Topic{}, tandem.Wrap("create topic "+spec.Name, err) // after a failure the committer may still hold made
+	}
+	return made, nil
 }
 
-// UpdateTopic implements driver.Driver. A new retention holds for events that are stored already, too.
+// UpdateTopic implements driver.Driver. A new retention holds for events that are stored already, too, so
+// it works below the free-space mark: a shorter one makes room.
 func (e *Engine) UpdateTopic(ctx context.Context, spec tandem.Topic) (driver.Topic, error) {
 	var made driver.Topic
-	err := e.control(ctx, false, func(g *group) error {
+	err := e.control(ctx, true, func(g *group) error {
 		t := e.names[spec.Name]
 		if t == nil {
 			return errNoTopic(spec.Name)
@@ -73,7 +77,10 @@ func (e *Engine) UpdateTopic(ctx context.Context, spec tandem.Topic) (driver.Top
 		})
 		return nil
 	})
-	return made, tandem.Wrap("update topic "+spec.Name, err)
+	if err != nil {
+		return driver.Topic{}, tandem.Wrap("update topic "+spec.Name, err)
+	}
+	return made, nil
 }
 
 // DeleteTopic implements driver.Driver. Retention gives the disk space back soon after.
@@ -169,7 +176,10 @@ func (e *Engine) Own(ctx context.Context, name string) (driver.Fence, error) {
 		e.epochs[name] = f.Epoch
 		return nil
 	})
-	return f, tandem.Wrap("own "+name, err)
+	if err != nil {
+		return driver.Fence{}, tandem.Wrap("own "+name, err)
+	}
+	return f, nil
 }
 
 // addTopic makes a topic visible. mu must be held.
