@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -91,6 +92,18 @@ func TestCtrlCEndsTheDemo(t *testing.T) {
 		if alive(pid) {
 			t.Errorf("process %d was left behind", pid)
 		}
+	}
+}
+
+func TestCtrlCBreaksOnceOff(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	sum, err := Run(ctx, Options{Once: true, Repeat: 100, Public: "127.0.0.1:0", API: "127.0.0.1:0", Control: func(s *Shop) error {
+		defer cancel()
+		return s.WaitPlaced(3)
+	}})
+	if !errors.Is(err, context.Canceled) || !strings.Contains(err.Error(), "of 4000 orders") || sum.OK || sum.Orders < 3 {
+		t.Errorf("%v, %+v", err, sum)
 	}
 }
 

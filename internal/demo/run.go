@@ -56,6 +56,10 @@ func Run(ctx context.Context, o Options) (sum Summary, err error) {
 
 	err = r.do(ctx)
 	sum = r.summary()
+	if err != nil && o.Once && ctx.Err() != nil {
+		err = fmt.Errorf("broken off when %d of %d orders were placed, and %d had ended: %w",
+			sum.Orders, len(list)*o.Repeat, sum.Ended, context.Cause(ctx))
+	}
 	if err == nil && o.Once && !sum.OK {
 		err = tandem.Errorf(tandem.CodeConflict, "%d of %d orders have ended, and the books disagree in %d places",
 			sum.Ended, sum.Orders, len(sum.Disagreements))
@@ -370,14 +374,14 @@ func (s *Shop) announce(o Options, dir string, took time.Duration) {
 	p := func(format string, args ...any) { fmt.Fprintf(o.Out, format+"\n", args...) }
 	p("The shop is open (started in %d ms, data in %s).", took.Milliseconds(), dir)
 	p("")
-	p("  storefront   %s/", s.public)
-	p("  API          %s/v1/topics", s.api)
+	p("  storefront    %s/", s.public)
+	p("  API           %s/v1/topics", s.api)
 	for _, proc := range s.processes {
-		p("  %-12s http://%s  pid %d", proc.name, proc.addr, proc.pid())
+		p("  %-13s http://%s  pid %d", proc.name, proc.addr, proc.pid())
 	}
 	p("")
-	p("  stock        %s", inventory.Rule{Seed: o.Seed})
-	p("  payments     %s", payments.Rule{Seed: o.Seed})
+	p("  stock         %s", inventory.Rule{Seed: o.Seed})
+	p("  payments      %s", payments.Rule{Seed: o.Seed})
 	p("")
 	if !o.Once {
 		p("Kill any of these with kill -9: it comes back, and no order is lost. Ctrl-C ends everything.")
