@@ -131,6 +131,7 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 		Subscriptions: r.delivery,
 		Config:        &configuration{declarations: &r.declarations, reload: s.Reload},
 		MaxEventBytes: opts.MaxEventBytes,
+		Window:        func() api.Window { return window(engine.DedupWindow()) },
 		Metrics:       metrics,
 		Version:       opts.Version,
 		Logger:        logger,
@@ -153,6 +154,11 @@ type configuration struct {
 }
 
 func (c *configuration) Reload(ctx context.Context) error { return c.reload(ctx) }
+
+// window puts the engine's window into the words of the API, which knows no engine.
+func window(w pebblelog.Window) api.Window {
+	return api.Window{Entries: w.Entries, Max: w.Max, Bytes: w.Bytes, Keep: w.Keep, Oldest: w.Oldest}
+}
 
 func listen(ctx context.Context, opts Options, addr string) (net.Listener, error) {
 	open := opts.Listen

@@ -26,6 +26,7 @@ type Streams interface {
 // Operations answers requests for an operation. internal/operation has one.
 type Operations interface {
 	Serve(w http.ResponseWriter, r *http.Request, id string)
+	Running() int // operations that have not ended
 }
 
 // Subscriptions is what the API needs of internal/delivery. Unknown names are NotFound.
@@ -70,6 +71,7 @@ type Options struct {
 	Logger  *slog.Logger         // nil means slog.Default
 	// Ready says why the server is not ready, beside what the log says; nil means always.
 	Ready   func() error
+	Window  func() Window // of remembered ids, for the status; nil shows none
 	Version string
 
 	MaxEventBytes int           // as the log's; zero means tandem.DefaultMaxEventBytes

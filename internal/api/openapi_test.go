@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
@@ -193,6 +194,7 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 		{"DELETE", "/v1/subscriptions/{name}", "pay", "", "", "", 204},
 		{"GET", "/v1/operations/{id}", "op", "", "", "", 200},
 		{"DELETE", "/v1/operations/{id}", "op", "", "", "", 200},
+		{"GET", "/v1/status", "", "", "", "", 200},
 		{"POST", "/v1/config:reload", "", "", "", "", 409},
 		{"GET", "/v1/openapi.json", "", "", "", "", 200},
 		{"GET", "/metrics", "", "", "", "", 200},
@@ -278,7 +280,7 @@ func newDocumented(t *testing.T) *API {
 		t.Fatal(err)
 	}
 	streams := stream.New(log, stream.Options{})
-	a := New(Options{Log: log, Auth: auth.New(nil), Streams: streams, Operations: oneOperation{}, Subscriptions: &oneSubscription{}, Logger: slog.New(slog.DiscardHandler)})
+	a := New(Options{Log: log, Auth: auth.New(nil), Streams: streams, Operations: oneOperation{}, Subscriptions: &oneSubscription{}, Window: func() Window { return Window{Oldest: time.Unix(0, 0)} }, Logger: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() {
 		streams.Stop()
 		a.Close()
@@ -288,6 +290,8 @@ func newDocumented(t *testing.T) *API {
 }
 
 type oneOperation struct{}
+
+func (oneOperation) Running() int { return 1 }
 
 func (oneOperation) Serve(w http.ResponseWriter, _ *http.Request, id string) {
 	w.Header().Set("ETag", `"1"`)

@@ -43,6 +43,7 @@ var routes = []route{
 	{"GET", "/v1/operations/{id}", auth.RoleRead, (*API).operation},
 	{"DELETE", "/v1/operations/{id}", auth.RoleOperate, (*API).operation},
 
+	{"GET", "/v1/status", auth.RoleRead, (*API).status},
 	{"POST", "/v1/config:reload", auth.RoleOperate, (*API).reload},
 	{"GET", "/v1/openapi.json", auth.RoleRead, (*API).openapi},
 	{"GET", "/metrics", auth.RoleRead, (*API).serveMetrics},

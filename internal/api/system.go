@@ -65,11 +65,7 @@ func (a *API) livez(c *call) error {
 
 // readyz says whether events can be published. It is also for probes that have no token, so its reason names no names.
 func (a *API) readyz(c *call) error {
-	err := a.log.Health()
-	if err == nil && a.opts.Ready != nil {
-		err = a.opts.Ready()
-	}
-	if err != nil {
+	if err := a.ready(); err != nil {
 		p := tandem.ProblemOf(err)
 		return tandem.Errorf(tandem.CodeUnavailable, "not ready: %s", p.Detail).WithHint("%s", p.Hint)
 	}

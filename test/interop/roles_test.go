@@ -30,6 +30,7 @@ func TestRoles(t *testing.T) {
 		{"DELETE", "/v1/operations/x", "", "401 401 403 403 404"},
 		{"POST", "/v1/config:reload", "", "401 401 403 403 204"},
 		{"GET", "/metrics", "", "401 401 200 403 403"},
+		{"GET", "/v1/status", "", "401 401 200 403 403"},
 		{"GET", "/v1/openapi.json", "", "401 401 200 403 403"},
 		{"GET", "/livez", "", "200 200 200 200 200"},
 		{"GET", "/readyz", "", "200 200 200 200 200"},

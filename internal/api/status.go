@@ -1,0 +1,71 @@
+package api
+
+import (
+	"encoding/hex"
+	"net/http"
+	"time"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/httpx"
+)
+
+// Window says how far back the engine recognises a repeated id (promise 6).
+type Window struct {
+	Entries int           // ids remembered
+	Max     int           // how many are remembered at most
+	Bytes   int64         // memory that they take
+	Keep    time.Duration // how long an id is remembered at most; a topic with a shorter retention forgets earlier
+	Oldest  time.Time     // when the oldest of them was accepted; zero when there is none
+}
+
+// status is what a server is doing.
+type status struct {
+	Version    string        `json:"version"`
+	Engine     string        `json:"engine"`
+	Log        string        `json:"log"` // identity of the log, in hexadecimal
+	Ready      bool          `json:"ready"`
+	Reason     string        `json:"reason,omitempty"` // why it is not ready
+	Streams    int           `json:"streams"`
+	Operations int           `json:"operations"`
+	Window     *windowStatus `json:"window,omitempty"`
+}
+
+type windowStatus struct {
+	Entries int             `json:"entries"`
+	Max     int             `json:"max"`
+	Bytes   int64           `json:"bytes"`
+	Keep    tandem.Duration `json:"keep"`
+	Oldest  string          `json:"oldest,omitempty"` // RFC 3339
+}
+
+func (a *API) status(c *call) error {
+	if _, err := c.query(); err != nil {
+		return err
+	}
+	info := a.log.Info()
+	st := status{Version: a.opts.Version, Engine: info.Engine, Log: hex.EncodeToString(info.LogID[:]), Ready: true, Streams: a.opts.Streams.Open()}
+	if err := a.ready(); err != nil {
+		st.Ready, st.Reason = false, tandem.ProblemOf(err).Detail
+	}
+	if a.opts.Operations != nil {
+		st.Operations = a.opts.Operations.Running()
+	}
+	if a.opts.Window != nil {
+		w := a.opts.Window()
+		st.Window = &windowStatus{Entries: w.Entries, Max: w.Max, Bytes: w.Bytes, Keep: tandem.Duration(w.Keep)}
+		if !w.Oldest.IsZero() {
+			st.Window.Oldest = w.Oldest.UTC().Format(time.RFC3339)
+		}
+	}
+	c.w.Header().Set("Cache-Control", "no-store")
+	httpx.WriteJSON(&c.w, http.StatusOK, &st)
+	return nil
+}
+
+// ready returns why events cannot be published.
+func (a *API) ready() error {
+	if err := a.log.Health(); err != nil || a.opts.Ready == nil {
+		return err
+	}
+	return a.opts.Ready()
+}
