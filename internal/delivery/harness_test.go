@@ -219,7 +219,7 @@ func (m *Manager) crash() {
 	if !m.running {
 		return
 	}
-	m.running, m.loaded = false, false
+	m.running, m.loaded, m.stopped = false, false, true
 	for _, s := range m.sorted() {
 		s.mu.Lock()
 		s.halted = true

@@ -56,6 +56,7 @@ type Manager struct {
 	fence   driver.Fence
 	loaded  bool
 	running bool
+	stopped bool // since the last Start
 	cancel  context.CancelCauseFunc
 	done    sync.WaitGroup
 	ctx     context.Context // of the attempts
@@ -105,6 +106,7 @@ func (m *Manager) Start(ctx context.Context) error {
 	if m.running {
 		return nil
 	}
+	m.stopped = false
 	if err := m.load(ctx); err != nil {
 		return tandem.Wrap("start deliveries", err)
 	}
@@ -130,7 +132,7 @@ func (m *Manager) stop(ctx context.Context) error {
 	if !m.running {
 		return nil
 	}
-	m.running, m.loaded = false, false
+	m.running, m.loaded, m.stopped = false, false, true
 	subs := m.sorted()
 	for _, s := range subs {
 		s.drain()
@@ -177,10 +179,13 @@ func (m *Manager) runAll(ctx context.Context, subs []*subscription) error {
 	return g.Wait()
 }
 
-// load reads all subscriptions of the log, once.
+// load reads all subscriptions of the log, once. Code: Unavailable after Stop.
 func (m *Manager) load(ctx context.Context) error {
 	if m.loaded {
 		return nil
+	}
+	if m.stopped { // an operation must not take the subscriptions back from who has them now
+		return tandem.Errorf(tandem.CodeUnavailable, "deliveries are stopped")
 	}
 	fence, err := m.log.Own(ctx, "delivery")
 	if err != nil {
