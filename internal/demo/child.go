@@ -50,8 +50,8 @@ func Child(ctx context.Context, name string) error {
 	if err := json.Unmarshal([]byte(os.Getenv(childEnv)), &s); err != nil {
 		return tandem.Errorf(tandem.CodeInvalid, "demo-service is started by tandem demo").WithHint("run: tandem demo")
 	}
-	// Ctrl-C on a terminal goes to all processes of the group. The parent decides in which order they end.
-	signal.Ignore(os.Interrupt, syscall.SIGTERM)
+	// Ctrl-C on a terminal, and its end, go to all processes of the group. The parent decides in which order they end.
+	signal.Ignore(os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	go func() {
