@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"slices"
+	"strconv"
 	"time"
 )
 
@@ -107,8 +108,16 @@ func (s *subscription) endpointFails(d *delivery, r result, now time.Time) {
 	d.attempts -= before
 	d.probes += before
 	d.streak = 0
-	s.m.opts.Logger.Warn("delivery: the endpoint fails", "subscription", s.name, "detail", r.detail)
+	s.m.opts.Logger.Warn("delivery: the endpoint fails", "subscription", s.name, "reason", r.logged())
 	s.probeFailed(d, r, now)
+}
+
+// logged is what the log may say of a failed attempt: an answer's status, never what its body holds.
+func (r *result) logged() string {
+	if r.status != 0 {
+		return "status " + strconv.Itoa(r.status)
+	}
+	return r.detail
 }
 
 // probeFailed puts an attempt back that failed while the endpoint does, and sets the time of the next probe.

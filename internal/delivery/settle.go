@@ -39,7 +39,7 @@ func (s *subscription) finish(d *delivery, r result) {
 	case gone:
 		s.failures++
 		s.putBack(d)
-		s.disable("the endpoint answered 410: " + r.detail)
+		s.disable("the endpoint answered 410", r.detail)
 	case aborted:
 		s.putBack(d)
 	case unread:
@@ -102,7 +102,7 @@ func (s *subscription) bury(d *delivery, reason string) {
 	s.settle(d)
 	s.put(s.key(kindDead)+id, value)
 	s.countDead(1, len(value))
-	s.m.opts.Logger.Warn("delivery: dead", "subscription", s.name, "id", id, "reason", reason, "attempts", d.attempts, "detail", d.detail)
+	s.m.opts.Logger.Warn("delivery: dead", "subscription", s.name, "id", id, "reason", reason, "attempts", d.attempts, "status", d.status)
 }
 
 func (s *subscription) countDead(n, bytes int) {
@@ -114,9 +114,9 @@ func (s *subscription) countDead(n, bytes int) {
 	}
 }
 
-// disable stops the subscription for good, until it is resumed.
-func (s *subscription) disable(reason string) {
-	s.config.Disabled = reason
+// disable stops the subscription for good, until it is resumed. The detail is for the status, not for the log.
+func (s *subscription) disable(reason, detail string) {
+	s.config.Disabled = reason + ": " + detail
 	s.configDirty = true
 	s.hurry()
 	s.detachAll()
