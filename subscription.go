@@ -10,8 +10,8 @@ type Subscription struct {
 	Service string `json:"service,omitempty"`
 	Path    string `json:"path,omitempty"`
 	URL     string `json:"url,omitempty"`
-	// Secret signs deliveries by Standard Webhooks: "env:NAME" or "file:PATH", whose value is whsec_ and base64. Empty
-	// sends them unsigned.
+	// Secret signs deliveries by Standard Webhooks: "env:NAME" or, in the configuration file only, "file:PATH", whose value
+	// is whsec_ and base64. Empty sends them unsigned.
 	Secret string `json:"secret,omitempty"`
 
 	Mode     string   `json:"mode,omitempty"`     // "event" (default); "request" is not supported yet

@@ -12,7 +12,7 @@ import (
 // Subscription is a subscription as a server shows it.
 type Subscription struct {
 	tandem.Subscription
-	Owner  string                     `json:"owner,omitempty"` // file or api
+	Owner  string                     `json:"owner,omitempty"` // file, api, or orphan: an earlier file declared it
 	Status *tandem.SubscriptionStatus `json:"status,omitempty"`
 	ETag   string                     `json:"-"` // of the declaration; empty in lists
 }

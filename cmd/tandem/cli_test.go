@@ -236,7 +236,7 @@ func TestTopicsAndSubscriptions(t *testing.T) {
 	hangUp(t)
 	s.err.await(t, `configuration reloaded`)
 	must(t, "topics", "show", "more")
-	if out := must(t, "subs", "show", "ship"); !strings.Contains(out, "orphan") {
+	if out := must(t, "subs", "show", "ship"); !strings.Contains(out, "owner orphan") {
 		t.Errorf("%q", out)
 	}
 }

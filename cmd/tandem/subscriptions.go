@@ -134,7 +134,7 @@ type subsCreateCmd struct {
 	Service     string        `placeholder:"NAME" help:"Service of the configuration to deliver to."`
 	Path        string        `placeholder:"PATH" help:"Path on that service."`
 	URL         string        `name:"url" placeholder:"URL" help:"URL to deliver to, in place of --service and --path; the server takes it from its configuration file only."`
-	Secret      string        `placeholder:"REF" help:"Secret that signs deliveries: env:NAME or file:PATH, as the server sees it."`
+	Secret      string        `placeholder:"REF" help:"Secret that signs deliveries: env:NAME, a variable of the server."`
 	From        string        `placeholder:"PLACE" help:"Where to start: latest (the default), earliest or a time."`
 	Replies     string        `placeholder:"TOPIC" help:"Topic of reply events (default: that of the cause)."`
 	Attempts    int           `placeholder:"N" help:"Attempts before a delivery is dead (default: 12)."`

@@ -32,7 +32,7 @@ type Operations interface {
 // Subscriptions is what the API needs of internal/delivery. Unknown names are NotFound.
 type Subscriptions interface {
 	List() []tandem.Subscription
-	// Get returns a declaration, its entity tag and its owner: "file" or "api".
+	// Get returns a declaration, its entity tag and its owner: "file", "api" or "orphan".
 	Get(name string) (sub tandem.Subscription, etag, owner string, err error)
 	// Put creates or changes one. ifMatch is the entity tag that it must have, "" for any.
 	Put(ctx context.Context, sub tandem.Subscription, ifMatch string) (created bool, err error)

@@ -14,7 +14,7 @@ import (
 // look at them.
 type subscriptionDocument struct {
 	tandem.Subscription
-	Owner  string                     `json:"owner,omitempty"` // file or api
+	Owner  string                     `json:"owner,omitempty"` // file, api, or orphan: an earlier file declared it
 	Status *tandem.SubscriptionStatus `json:"status,omitempty"`
 }
 

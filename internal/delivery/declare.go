@@ -17,8 +17,9 @@ import (
 
 // Owners of a subscription.
 const (
-	OwnerFile = "file"
-	OwnerAPI  = "api"
+	OwnerFile   = "file"
+	OwnerAPI    = "api"
+	OwnerOrphan = "orphan" // an earlier configuration file declared it; never recorded as such
 )
 
 // Limits of a declaration.
@@ -95,7 +96,9 @@ func (m *Manager) check(sub *tandem.Subscription, trusted bool) error {
 		bad.WithField("/topics", "needs at least one topic")
 	}
 	for i, t := range sub.Topics {
-		if _, err := eventlog.Select(t); err != nil {
+		if strings.HasPrefix(t, "_") {
+			bad.WithField("/topics/"+strconv.Itoa(i), "%q is a topic of Tandem's own", t)
+		} else if _, err := eventlog.Select(t); err != nil {
 			bad.WithField("/topics/"+strconv.Itoa(i), "%q is not the name of a topic or a pattern", t)
 		}
 	}
@@ -160,11 +163,25 @@ func (m *Manager) checkTarget(bad *tandem.Error, sub *tandem.Subscription, trust
 	default:
 		bad.WithField("/service", "is required")
 	}
-	if sub.Secret == "" {
+	m.checkSecret(bad, sub.Secret, trusted)
+}
+
+// checkSecret tells whom the API serves nothing but that a secret cannot be used: why not would tell what is on this machine.
+func (m *Manager) checkSecret(bad *tandem.Error, ref string, trusted bool) {
+	switch {
+	case ref == "":
+		return
+	case !trusted && !strings.HasPrefix(ref, "env:"):
+		bad.WithField("/secret", "must be env:NAME; file:PATH is for the configuration file")
 		return
 	}
-	if _, err := m.secret(sub.Secret); err != nil {
+	_, err := m.secret(ref)
+	switch {
+	case err == nil:
+	case trusted:
 		bad.WithField("/secret", "%s", tandem.ProblemOf(err).Detail)
+	default:
+		bad.WithField("/secret", "does not name a secret of webhooks: whsec_ and 24 to 64 bytes in base64")
 	}
 }
 

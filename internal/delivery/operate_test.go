@@ -123,6 +123,11 @@ func TestOrphan(t *testing.T) {
 		if st := b.status("s"); st.State != "orphan" || st.Lag != 1 {
 			t.Fatalf("status %+v", st)
 		}
+		for name, want := range map[string]string{"s": OwnerOrphan, "other": OwnerFile} {
+			if _, _, owner, err := b.m.Get(name); err != nil || owner != want {
+				t.Fatalf("%s is owned by %q, want %q: %v", name, owner, want, err)
+			}
+		}
 		if err := b.m.Resume(b.ctx, "s"); tandem.CodeOf(err) != tandem.CodeConflict {
 			t.Fatal(err)
 		}
@@ -221,6 +226,7 @@ func TestCheckNamesTheField(t *testing.T) {
 		"/name":         func(s *tandem.Subscription) { s.Name = "No" },
 		"/topics":       func(s *tandem.Subscription) { s.Topics = nil },
 		"/topics/0":     func(s *tandem.Subscription) { s.Topics = []string{"a.**.b"} },
+		"/topics/1":     func(s *tandem.Subscription) { s.Topics = []string{"orders", "_tandem"} },
 		"/mode":         func(s *tandem.Subscription) { s.Mode = "push" },
 		"/from":         func(s *tandem.Subscription) { s.From = "yesterday" },
 		"/replies":      func(s *tandem.Subscription) { s.Replies = "a.*" },
@@ -241,6 +247,46 @@ func TestCheckNamesTheField(t *testing.T) {
 		if tandem.CodeOf(err) != tandem.CodeInvalid || len(p.Errors) != 1 || p.Errors[0].Pointer != strings.TrimSpace(field) {
 			t.Errorf("%s: %v", field, err)
 		}
+	}
+}
+
+// TestSecretOfTheAPI: what the API is told of a secret says nothing about files and variables of the machine.
+func TestSecretOfTheAPI(t *testing.T) {
+	var asked []string
+	m := New(nil, Options{
+		Services: func(string) (tandem.Service, bool) { return tandem.Service{}, true },
+		Secrets: func(ref string) (string, error) {
+			asked = append(asked, ref)
+			switch ref {
+			case "env:GOOD", "file:/good":
+				return "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz", nil
+			case "env:OTHER":
+				return "not a secret of webhooks", nil
+			}
+			return "", tandem.Errorf(tandem.CodeNotFound, "%s is not there", ref)
+		},
+	})
+	answer := func(ref string, trusted bool) string {
+		s := sub("s")
+		s.Secret = ref
+		if err := m.check(&s, trusted); err != nil {
+			return tandem.ProblemOf(err).Errors[0].Detail
+		}
+		return ""
+	}
+	if absent, other := answer("env:ABSENT", false), answer("env:OTHER", false); absent == "" || absent != other {
+		t.Errorf("an absent variable: %q, another: %q", absent, other)
+	}
+	if good, file := answer("env:GOOD", false), answer("file:/good", true); good != "" || file != "" {
+		t.Errorf("good ones: %q, %q", good, file)
+	}
+	asked = nil
+	there, absent := answer("file:/good", false), answer("file:/absent", false)
+	if there == "" || there != absent || len(asked) != 0 {
+		t.Errorf("a file that is there: %q, one that is not: %q; looked at %q", there, absent, asked)
+	}
+	if why := answer("file:/absent", true); !strings.Contains(why, "/absent") {
+		t.Errorf("the configuration file is told %q", why)
 	}
 }
 

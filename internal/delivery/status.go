@@ -8,14 +8,17 @@ import (
 	"github.com/tandem-hybrid/tandem/eventlog"
 )
 
-// Get returns a declaration, its ETag and its owner: OwnerFile or OwnerAPI. Code: NotFound.
+// Get returns a declaration, its ETag and its owner. Code: NotFound.
 func (m *Manager) Get(name string) (sub tandem.Subscription, etag, owner string, err error) {
 	s, err := m.find(name)
 	if err != nil {
 		return tandem.Subscription{}, "", "", err
 	}
 	c := s.configuration()
-	return *c.current(), c.etag(), c.Owner, nil
+	if owner = c.Owner; c.Orphan {
+		owner = OwnerOrphan
+	}
+	return *c.current(), c.etag(), owner, nil
 }
 
 // List returns the declarations of all subscriptions, by name.
