@@ -17,7 +17,7 @@ import (
 // stored, reading goes on, deletion works and makes room, and publishing works again: all in the same process (promise 6).
 func TestFullDisk(t *testing.T) {
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=160m"); err != nil {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=320m"); err != nil {
 		t.Skipf("cannot mount a small tmpfs (%v): run this test as root", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
@@ -53,7 +53,7 @@ func TestFullDisk(t *testing.T) {
 		break
 	}
 	if stored == 0 || stored == 1000 {
-		t.Fatalf("%d events were stored on a volume of 160 MiB", stored)
+		t.Fatalf("%d events were stored on a volume of 320 MiB", stored)
 	}
 	t.Logf("refused after %d MiB", stored/2)
 	if n := count(t, api, "big"); n != stored {
