@@ -114,7 +114,7 @@ func TestRetryAfter(t *testing.T) {
 
 func TestBackoffDoublesUpToItsCap(t *testing.T) {
 	b := tandem.Backoff{Base: tandem.Duration(time.Second), Max: tandem.Duration(10 * time.Second)}
-	for n, top := range []time.Duration{0, 1, 2, 4, 8, 10, 10, 10} {
+	for n, seconds := range []int{0, 1, 2, 4, 8, 10, 10, 10} {
 		if n == 0 {
 			continue
 		}
@@ -123,7 +123,7 @@ func TestBackoffDoublesUpToItsCap(t *testing.T) {
 			d := backoff(b, n)
 			longest, shortest = max(longest, d), min(shortest, d)
 		}
-		top *= time.Second
+		top := time.Duration(seconds) * time.Second
 		if longest > top || longest < top*9/10 || shortest > top/10 {
 			t.Errorf("after failure %d: from %v to %v, want from 0 to %v", n, shortest, longest, top)
 		}

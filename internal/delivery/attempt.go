@@ -14,6 +14,9 @@ import (
 // crash when the disk is slow.
 const maxUncommitted = 2048
 
+// maxAnswered is how many answers with replies may wait for the group after the one that is being stored: each may have a MiB.
+const maxAnswered = 256
+
 // result is what became of an attempt.
 type result struct {
 	verdict    verdict
@@ -49,7 +52,7 @@ func (s *subscription) takeable() int {
 
 // sends reports whether attempts may begin.
 func (s *subscription) sends() bool {
-	return !s.draining && !s.paused() && !s.storeFails && s.uncommitted < maxUncommitted
+	return !s.draining && !s.paused() && !s.storeFails && s.uncommitted < maxUncommitted && len(s.answered)+len(s.alone) < maxAnswered
 }
 
 // work sends until nothing is ready.
@@ -118,10 +121,10 @@ func (s *subscription) take() *delivery {
 }
 
 // mustRecord reports whether the start of an attempt is recorded before it: from the second on, so that an event that ends the
-// process ends dead, and for the first after a crash that may have been its doing.
+// process ends dead, and for the first after a crash that may have been its doing, or while a crash would not be noticed.
 func (s *subscription) mustRecord(d *delivery) bool {
-	if s.careful > 0 && d.attempts == 1 && d.probes == 0 {
-		s.careful--
+	if d.attempts == 1 && d.probes == 0 && (s.careful > 0 || !s.marked) {
+		s.careful = max(0, s.careful-1)
 		return true
 	}
 	return d.attempts > 1 || d.probes > 0 || d.home == homeRedrive
@@ -167,6 +170,9 @@ func (s *subscription) putEffort(d *delivery) {
 	}
 	d.tried = true
 	s.put(s.key(kindTried)+d.where.String(), value)
+	if t := s.tracks[d.topic]; t != nil && d.home == homeLog {
+		t.dirty = true // a start believes the record only if the cursor holds the event
+	}
 }
 
 // job is one attempt, as the worker needs it without the lock.
@@ -241,7 +247,7 @@ func webhookID(j *job) string {
 // fetch reads an event that is not in memory: nil when retention has removed it.
 func (s *subscription) fetch(ctx context.Context, j *job) (*tandem.Record, error) {
 	d := j.d
-	key := ""
+	var key string
 	switch j.home {
 	case homeParked:
 		key = s.key(kindParked) + d.where.String()

@@ -66,7 +66,7 @@ func (s *subscription) loop() {
 		retry := s.storeFails
 		s.mu.Unlock()
 		if commit {
-			s.flush(context.Background())
+			_ = s.flush(context.Background()) // an error is logged, and the next round sees it
 			continue
 		}
 		if next.IsZero() {

@@ -67,6 +67,7 @@ func (s *subscription) load(ctx context.Context) error {
 	defer s.mu.Unlock()
 	s.rebuild(all, tried)
 	s.put(s.key(keyRun), []byte{formatVersion})
+	s.after = append(s.after, func() { s.marked = true })
 	s.moreRedrives = true
 	return nil
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
@@ -303,14 +302,6 @@ func parseDeadID(id string) (w where, epoch uint64, ok bool) {
 }
 
 func subPrefix(name string) string { return statePrefix + name + "/" }
-
-// kindOf splits what follows the prefix of a subscription into kind (with its slash) and rest.
-func kindOf(key string) (kind, rest string) {
-	if i := strings.IndexByte(key, '/'); i >= 0 {
-		return key[:i+1], key[i+1:]
-	}
-	return key, ""
-}
 
 func topicHex(id driver.ID) string { return fmt.Sprintf("%016x", uint64(id)) }
 

@@ -64,7 +64,8 @@ type subscription struct {
 	moreRedrives bool                   // there may be redrive records that are not in memory
 	copies       tally                  // dead letters
 	parkBytes    int64
-	careful      int // first attempts whose start is recorded, since an earlier process may have died of one of them
+	marked       bool // the run record is stored: a crash will be noticed
+	careful      int  // first attempts whose start is recorded, since an earlier process may have died of one of them
 
 	endpoint endpoint
 
