@@ -82,12 +82,20 @@ func (x *exchange) askHeader(r *http.Request) http.Header {
 	return h
 }
 
-// requestPath is path and query as the client sent them.
+// requestPath is path and query, with the path in one spelling: each segment is escaped where it has to be and nowhere
+// else. Routes match the decoded path, so an authorizer that compares paths must not be passed by by another spelling.
 func requestPath(u *url.URL) string {
-	if u.RawQuery == "" {
-		return u.EscapedPath()
+	segments := strings.Split(u.EscapedPath(), "/")
+	for i, s := range segments {
+		if plain, err := url.PathUnescape(s); err == nil {
+			segments[i] = url.PathEscape(plain)
+		}
 	}
-	return u.EscapedPath() + "?" + u.RawQuery
+	path := strings.Join(segments, "/")
+	if u.RawQuery == "" {
+		return path
+	}
+	return path + "?" + u.RawQuery
 }
 
 // serviceError is the problem of a request to a service that has no answer. The cause, which may name addresses, is for

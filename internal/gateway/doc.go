@@ -28,6 +28,8 @@
 // with 202 and the operation. If the operation cannot be stored, the service's answer stands and goes out without the link,
 // since its work is done. On a topic route the operation is stored with the event, in one step.
 //
+// What an authorizer is told of the path is in one spelling: needless escapes are gone, so that it may compare.
+//
 // # Bounds
 //
 // Bodies that become events are read whole, up to Route.MaxBodyBytes; others pass through a pooled buffer of 32 KiB. A
