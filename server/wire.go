@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -123,6 +124,7 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 	}
 	r.onStop(r.delivery.Stop)
 
+	var draining atomic.Bool
 	apiHandler := api.New(api.Options{
 		Log:           r.log,
 		Auth:          r.auth,
@@ -132,9 +134,15 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 		Config:        &configuration{declarations: &r.declarations, reload: s.Reload},
 		MaxEventBytes: opts.MaxEventBytes,
 		Window:        func() api.Window { return window(engine.DedupWindow()) },
-		Metrics:       metrics,
-		Version:       opts.Version,
-		Logger:        logger,
+		Ready: func() error {
+			if draining.Load() {
+				return tandem.Errorf(tandem.CodeUnavailable, "the server is stopping")
+			}
+			return nil
+		},
+		Metrics: metrics,
+		Version: opts.Version,
+		Logger:  logger,
 	})
 	r.onStop(func(context.Context) error { apiHandler.Close(); return nil })
 
@@ -144,6 +152,7 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 	r.onStop(r.operations.Drain)
 	r.onStop(r.gateway.Drain)
 	r.onStop(r.streams.Drain)
+	r.onStop(func(context.Context) error { draining.Store(true); return nil })
 	return r, nil
 }
 
