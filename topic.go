@@ -19,7 +19,7 @@ const (
 type Topic struct {
 	Name           string   `json:"name,omitempty"`
 	Partitions     int      `json:"partitions,omitempty"`     // zero means DefaultPartitions
-	Retention      Duration `json:"retention,omitempty"`      // by age of acceptance; zero means DefaultRetention, negative keeps for ever
+	Retention      Duration `json:"retention,omitempty"`      // by age of acceptance; zero means DefaultRetention, negative ("forever") keeps for ever
 	RetentionBytes int64    `json:"retentionBytes,omitempty"` // by stored size of the whole topic; zero means no limit
 	Key            string   `json:"key,omitempty"`            // what orders events without an explicit key: "subject" (default), "data.PATH" or an attribute
 	Source         string   `json:"source,omitempty"`         // default source of plain JSON
@@ -103,17 +103,29 @@ func MatchTopic(pattern, name string) bool {
 	}
 }
 
-// Duration is a time.Duration that reads and writes Go's text form ("90s", "168h") in JSON and YAML.
+// Duration is a time.Duration that reads and writes Go's text form ("90s", "168h") in JSON and YAML. A negative one, which
+// only a retention may be, is "forever".
 type Duration time.Duration
+
+const forever = "forever"
 
 // String returns Go's text form.
 func (d Duration) String() string { return time.Duration(d).String() }
 
 // MarshalText implements encoding.TextMarshaler.
-func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+func (d Duration) MarshalText() ([]byte, error) {
+	if d < 0 {
+		return []byte(forever), nil
+	}
+	return []byte(d.String()), nil
+}
 
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (d *Duration) UnmarshalText(b []byte) error {
+	if string(b) == forever {
+		*d = -1
+		return nil
+	}
 	v, err := time.ParseDuration(string(b))
 	if err != nil {
 		return fmt.Errorf("%q is not a duration such as 500ms, 30s or 168h", b)

@@ -156,6 +156,12 @@ func TestDuration(t *testing.T) {
 	if b, err := json.Marshal(v); err != nil || string(b) != `{"D":"1h30m0s"}` {
 		t.Errorf("got %s, %v", b, err)
 	}
+	if err := json.Unmarshal([]byte(`{"D":"forever"}`), &v); err != nil || v.D >= 0 {
+		t.Errorf("got %v, %v", v.D, err)
+	}
+	if b, err := json.Marshal(v); err != nil || string(b) != `{"D":"forever"}` {
+		t.Errorf("got %s, %v", b, err)
+	}
 	for _, in := range []string{`{"D":5}`, `{"D":"5"}`, `{"D":"soon"}`} {
 		if err := json.Unmarshal([]byte(in), &v); err == nil {
 			t.Errorf("took %s", in)

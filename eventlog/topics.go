@@ -305,7 +305,7 @@ func checkTopic(t *tandem.Topic) error {
 		t.Retention = tandem.Duration(tandem.DefaultRetention)
 	}
 	if r := time.Duration(t.Retention); r > 0 && r < time.Second {
-		bad.WithField("/retention", "must be at least 1s, or negative to keep for ever")
+		bad.WithField("/retention", "must be at least 1s, or forever")
 	}
 	if t.RetentionBytes < 0 {
 		bad.WithField("/retentionBytes", "must not be negative")

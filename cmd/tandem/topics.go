@@ -98,9 +98,7 @@ type topicsCreateCmd struct {
 
 func (c *topicsCreateCmd) Run(a *app) error {
 	t := tandem.Topic{Name: c.Topic, Partitions: c.Partitions, RetentionBytes: c.RetentionBytes, Key: c.Key, Source: c.Source, Type: c.Type}
-	if c.Retention == "forever" {
-		t.Retention = -1
-	} else if c.Retention != "" {
+	if c.Retention != "" {
 		if err := t.Retention.UnmarshalText([]byte(c.Retention)); err != nil {
 			return tandem.Errorf(tandem.CodeInvalid, "--retention: %w", err)
 		}

@@ -118,7 +118,8 @@ func TestSubscriptions(t *testing.T) {
 	h.do("PUT", "/v1/subscriptions/pay", `{}`, "If-None-Match", "*").problem(412)
 	h.do("PUT", "/v1/subscriptions/pay", `{"topic":"orders"}`).problem(400, "/topic")
 	h.do("PUT", "/v1/subscriptions/pay", `{"name":"other"}`).problem(400, "/name")
-	h.do("PUT", "/v1/subscriptions/pay", `{"filter":{"exact":7}}`).want(400)
+	h.do("PUT", "/v1/subscriptions/pay", `{"filter":{"exact":7}}`).problem(400, "/filter/exact")
+	h.do("PUT", "/v1/subscriptions/pay", `{"backoff":{"base":5}}`).problem(400, "/backoff/base")
 	if got := strings.Join(subs.did, ", "); got != `put pay, put pay"1"` {
 		t.Errorf("did %s", got)
 	}

@@ -64,6 +64,17 @@ func TestTopics(t *testing.T) {
 	h.do("GET", "/v1/topics/new.topic", "").problem(404)
 }
 
+// TestForever: a retention without end has one word in every place.
+func TestForever(t *testing.T) {
+	h := newHarness(t, nil)
+	for _, sent := range []string{"forever", "-1h"} {
+		a := h.do("PUT", "/v1/topics/audit", `{"retention":"`+sent+`"}`)
+		if got := decode[topicAnswer](a); got.Retention >= 0 || !strings.Contains(a.body, `"retention":"forever"`) {
+			t.Errorf("%s: %d %s", sent, a.status, a.body)
+		}
+	}
+}
+
 func TestTopicsBadInput(t *testing.T) {
 	h := newHarness(t, nil)
 	for _, c := range []struct {
@@ -77,7 +88,7 @@ func TestTopicsBadInput(t *testing.T) {
 		{"/v1/topics/x", `{"partitions":2,"partitions":3}`, 400, []string{"/partitions"}},
 		{"/v1/topics/x", `{"partition":2}`, 400, []string{"/partition"}},
 		{"/v1/topics/x", `{"partitions":-1,"retention":"1ms"}`, 400, []string{"/partitions", "/retention"}},
-		{"/v1/topics/x", `{"retention":"soon"}`, 400, nil},
+		{"/v1/topics/x", `{"retention":"soon"}`, 400, []string{"/retention"}},
 		{"/v1/topics/x", `{"name":"y"}`, 400, []string{"/name"}},
 		{"/v1/topics/_x", `{}`, 400, []string{"topic"}},
 		{"/v1/topics/X", `{}`, 400, []string{"topic"}},

@@ -77,16 +77,28 @@ func TestStrict(t *testing.T) {
 		Name string   `json:"name"`
 		N    int      `json:"n"`
 		List []string `json:"list"`
+		tandem.Topic
+		Sub *struct {
+			Filter  tandem.Filter  `json:"filter"`
+			Backoff tandem.Backoff `json:"backoff"`
+		} `json:"sub"`
 	}
 	for body, pointer := range map[string]string{
-		`{"name":"a","n":1}`:       "-",
-		``:                         "",
-		`{`:                        "",
-		`{"name":"a"} x`:           "",
-		`{"name":"a","name":"b"}`:  "/name",
-		`{"name":1}`:               "/name",
-		`{"other":1}`:              "/other",
-		`{"list":[{"a":1,"a":2}]}`: "/list/0/a",
+		`{"name":"a","n":1}`:             "-",
+		``:                               "",
+		`{`:                              "",
+		`{"name":"a"} x`:                 "",
+		`{"name":"a","name":"b"}`:        "/name",
+		`{"name":1}`:                     "/name",
+		`{"other":1}`:                    "/other",
+		`{"retention":"x"}`:              "/retention",
+		`{"retention":5}`:                "/retention",
+		`{"sub":{"backoff":{"base":5}}}`: "/sub/backoff/base",
+		`{"sub":{"backoff":{"base":"5s","max":"5"}}}`:         "/sub/backoff/max",
+		`{"sub":{"filter":{"exact":{"type":"x"},"like":{}}}}`: "/sub/filter/like",
+		`{"sub":{"filter":{"type":"x","type":"y"}}}`:          "/sub/filter/type",
+		`{"sub":{"filter":5}}`:                                "/sub/filter",
+		`{"list":[{"a":1,"a":2}]}`:                            "/list/0/a",
 	} {
 		var v form
 		r := httptest.NewRequest("PUT", "/", strings.NewReader(body))

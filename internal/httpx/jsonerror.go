@@ -4,19 +4,21 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"reflect"
 	"strconv"
 	"strings"
 
 	"github.com/tandem-hybrid/tandem"
 )
 
-// invalidJSON puts what package json says into the words of a problem.
-func invalidJSON(err error) error {
+// invalidJSON puts what package json says into the words of a problem. The body that was read into v, nil when it was not,
+// shows where an error without a place belongs.
+func invalidJSON(err error, body []byte, v any) error {
 	var coded *tandem.Error
 	var syntax *json.SyntaxError
 	var kind *json.UnmarshalTypeError
 	switch {
-	case errors.As(err, &coded):
+	case errors.As(err, &coded) && v == nil:
 		return coded
 	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
 		return tandem.Errorf(tandem.CodeInvalid, "malformed JSON: unexpected end")
@@ -25,6 +27,14 @@ func invalidJSON(err error) error {
 	case errors.As(err, &kind):
 		return tandem.Errorf(tandem.CodeInvalid, "the JSON does not have the form expected").
 			WithField(pointerOf(kind.Field), "must not be a JSON %s", kind.Value)
+	}
+	if v != nil {
+		if err := refused(body, reflect.TypeOf(v), ""); err != nil {
+			return err
+		}
+	}
+	if coded != nil {
+		return coded
 	}
 	text := strings.TrimPrefix(err.Error(), "json: ")
 	if name, ok := strings.CutPrefix(text, "unknown field "); ok {

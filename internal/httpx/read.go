@@ -85,12 +85,12 @@ func Strict(body []byte, v any) error {
 		return tandem.Errorf(tandem.CodeInvalid, "the body is empty where JSON is expected")
 	}
 	if err := repeated(json.NewDecoder(bytes.NewReader(body)), "", 0); err != nil {
-		return invalidJSON(err)
+		return invalidJSON(err, nil, nil)
 	}
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(v); err != nil {
-		return invalidJSON(err)
+		return invalidJSON(err, body, v)
 	}
 	if _, err := dec.Token(); err != io.EOF {
 		return tandem.Errorf(tandem.CodeInvalid, "malformed JSON: text after the value")
