@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"errors"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -25,6 +26,7 @@ type query struct {
 	wait   time.Duration
 	prefer bool // wait came from Prefer
 	sse    bool
+	resume bool // the cursor came from Last-Event-ID
 }
 
 func parseQuery(r *http.Request) (query, error) {
@@ -48,7 +50,7 @@ func parseQuery(r *http.Request) (query, error) {
 	last := r.Header.Get("Last-Event-ID")
 	switch {
 	case q.sse && last != "":
-		q.start.Cursor = tandem.Cursor(last) // of a client that connects again to the address it began with
+		q.start.Cursor, q.resume = tandem.Cursor(last), true // of a client that connects again to the address it began with
 	case cursor != "" && from != "":
 		bad.WithField("from", "cannot be there together with cursor")
 	case cursor != "":
@@ -68,6 +70,19 @@ func parseQuery(r *http.Request) (query, error) {
 		return q, bad
 	}
 	return q, nil
+}
+
+// inRequest makes the pointer of the log's, which knows a cursor, name where the request had it.
+func (q *query) inRequest(err error) error {
+	var e *tandem.Error
+	for next := err; q.resume && errors.As(next, &e); next = e.Err {
+		for i := range e.Fields {
+			if e.Fields[i].Pointer == "cursor" {
+				e.Fields[i].Pointer = "Last-Event-ID"
+			}
+		}
+	}
+	return err
 }
 
 // parseWait reads wait=, a duration such as 5s or a number of seconds, or else Prefer: wait.

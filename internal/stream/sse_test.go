@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -248,5 +249,30 @@ func TestServerTimeoutsDoNotEndStreams(t *testing.T) {
 	_, page := get(h, "topic=a&wait=200ms")
 	if page.Cursor == "" {
 		t.Error("the poll was cut off")
+	}
+}
+
+// TestBadLastEventID: the problem names what the client sent, where it sent it.
+func TestBadLastEventID(t *testing.T) {
+	h := newHarness(t, memlog.Options{}, stream.Options{})
+	for name, target := range map[string]string{"Last-Event-ID": "?topic=a", "cursor": "?topic=a&cursor=garbage"} {
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, h.srv.URL+target, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept", tandem.MediaSSE)
+		if name != "cursor" {
+			r.Header.Set(name, "garbage")
+		}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var p tandem.Problem
+		err = json.NewDecoder(resp.Body).Decode(&p)
+		resp.Body.Close()
+		if err != nil || resp.StatusCode != 400 || len(p.Errors) != 1 || p.Errors[0].Pointer != name {
+			t.Errorf("%s: %s %+v %v", name, resp.Status, p, err)
+		}
 	}
 }

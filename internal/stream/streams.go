@@ -141,7 +141,7 @@ func (s *Streams) Serve(w http.ResponseWriter, r *http.Request, sel eventlog.Sel
 	if tandem.CodeOf(err) == tandem.CodeInternal {
 		s.opts.Logger.Error("reading events failed", "topics", sel.String(), "error", err)
 	}
-	httpx.WriteProblem(w, err)
+	httpx.WriteProblem(w, q.inRequest(err))
 }
 
 // waiting returns the context of a request that lasts, done when the client has gone, the server drains or d has passed.

@@ -109,7 +109,7 @@ func TestBadInput(t *testing.T) {
 		{"bad flow", "POST", plain, "{}", []string{jsonType, "Tandem-Flow: a b"}, 400, "invalid", "Tandem-Flow"},
 
 		{"unparseable cursor", "GET", events + "?cursor=garbage", "", nil, 400, "invalid", "cursor"},
-		{"unparseable last id", "GET", events, "", []string{"Accept: text/event-stream", "Last-Event-ID: garbage"}, 400, "invalid", "cursor"},
+		{"unparseable last id", "GET", events, "", []string{"Accept: text/event-stream", "Last-Event-ID: garbage"}, 400, "invalid", "Last-Event-ID"},
 		{"bad start", "GET", events + "?from=yesterday", "", nil, 400, "invalid", "from"},
 		{"bad filter", "GET", events + "?filter=%7B%22bogus", "", nil, 400, "invalid", "filter"},
 		{"bad limit", "GET", events + "?limit=0", "", nil, 400, "invalid", "limit"},
