@@ -74,9 +74,9 @@ type Engine struct {
 
 var _ driver.Driver = (*Engine)(nil)
 
-// Open opens the log in a directory, which it creates if need be, and takes it for this process. Codes: Unavailable (the
-// directory cannot be written, or another process has it), Unsupported (a newer version wrote it), Internal (it is
-// damaged).
+// Open opens the log in a directory, which it creates if need be, and takes it for this process. Codes: Invalid (the
+// directory cannot be one, or cannot be written), Conflict (another process has it), Unavailable (the volume is full),
+// Unsupported (a newer version wrote it), Internal (it is damaged).
 func Open(dir string, opts Options) (*Engine, error) {
 	e := &Engine{
 		opts:      opts.withDefaults(),

@@ -48,7 +48,7 @@ func TestSecondProcess(t *testing.T) {
 	}
 	io.ReadFull(out, make([]byte, 5))
 	_, err := Open(dir, Options{})
-	wantHint(t, err, tandem.CodeUnavailable, "one process")
+	wantHint(t, err, tandem.CodeConflict, "one process")
 	in.Close()
 	io.Copy(io.Discard, out)
 	if err := cmd.Wait(); err != nil {
@@ -59,7 +59,7 @@ func TestSecondProcess(t *testing.T) {
 		t.Fatalf("after the other process has ended: %v", err)
 	}
 	_, err = Open(dir, Options{})
-	wantHint(t, err, tandem.CodeUnavailable, "one process")
+	wantHint(t, err, tandem.CodeConflict, "one process")
 	e.Close()
 }
 
@@ -78,16 +78,16 @@ func TestUnusableDirectory(t *testing.T) {
 	file := t.TempDir() + "/file"
 	os.WriteFile(file, nil, 0o600)
 	_, err := Open(file, Options{})
-	wantHint(t, err, tandem.CodeUnavailable, "directory")
+	wantHint(t, err, tandem.CodeInvalid, "directory")
 	_, err = Open(file+"/below", Options{})
-	wantHint(t, err, tandem.CodeUnavailable, "directory")
+	wantHint(t, err, tandem.CodeInvalid, "directory")
 	if os.Getuid() == 0 {
 		_, err = Open("/proc/nowhere", Options{})
-		wantHint(t, err, tandem.CodeUnavailable, "directory")
+		wantHint(t, err, tandem.CodeInvalid, "directory")
 		return
 	}
 	dir := t.TempDir()
 	os.Chmod(dir, 0o500)
 	_, err = Open(dir, Options{})
-	wantHint(t, err, tandem.CodeUnavailable, "writable")
+	wantHint(t, err, tandem.CodeInvalid, "writable")
 }

@@ -69,11 +69,11 @@ func errDirectory(err error) error {
 	case errors.As(err, &known):
 		return err
 	case errors.Is(err, fs.ErrPermission):
-		return tandem.Errorf(tandem.CodeUnavailable, "%w", err).WithHint("the data directory must be writable for the user that Tandem runs as")
+		return tandem.Errorf(tandem.CodeInvalid, "%w", err).WithHint("the data directory must be writable for the user that Tandem runs as")
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrExist), isNotDirectory(err):
-		return tandem.Errorf(tandem.CodeUnavailable, "%w", err).WithHint("the data directory must be a directory, or a name at which one can be made")
+		return tandem.Errorf(tandem.CodeInvalid, "%w", err).WithHint("the data directory must be a directory, or a name at which one can be made")
 	case isReadOnly(err):
-		return tandem.Errorf(tandem.CodeUnavailable, "%w", err).WithHint("the volume of the data directory is mounted read-only")
+		return tandem.Errorf(tandem.CodeInvalid, "%w", err).WithHint("the volume of the data directory is mounted read-only")
 	case isDiskFull(err):
 		return tandem.Errorf(tandem.CodeUnavailable, "%w", err).WithHint("the volume of the data directory is full")
 	}
@@ -83,7 +83,7 @@ func errDirectory(err error) error {
 // errLock tells a directory that is taken from one that cannot be locked.
 func (e *Engine) errLock(err error) error {
 	if isLocked(err) {
-		return tandem.Errorf(tandem.CodeUnavailable, "another process has the log open: %w", err).
+		return tandem.Errorf(tandem.CodeConflict, "another process has the log open: %w", err).
 			WithHint("a data directory belongs to one process; stop the other one, or give this one another directory")
 	}
 	return errDirectory(err)

@@ -84,7 +84,7 @@ func TestUnwritableDirectory(t *testing.T) {
 		"file/data":   "must be a directory",
 	} {
 		exit, said := command(t, dir, attr, "serve", "--data", data, "--api", "127.0.0.1:0", "--public", "127.0.0.1:0")
-		if exit != 3 || !strings.Contains(said, hint) || !strings.Contains(said, data) {
+		if exit != 2 || !strings.Contains(said, hint) || !strings.Contains(said, data) {
 			t.Errorf("%s: ended with %d and said %q", data, exit, said)
 		}
 	}
@@ -95,7 +95,7 @@ func TestSecondProcess(t *testing.T) {
 	s := start(t, "topics:\n  orders: {}\n")
 	s.publish("orders", "k", 1)
 	exit, said := command(t, s.dir, nil, "serve", "--data", "data", "--api", "127.0.0.1:0", "--public", "127.0.0.1:0")
-	if exit != 3 || !strings.Contains(said, "belongs to one process") {
+	if exit != 6 || !strings.Contains(said, "belongs to one process") {
 		t.Errorf("the second process ended with %d and said %q", exit, said)
 	}
 	s.publish("orders", "k", 2)
