@@ -43,7 +43,8 @@ func New(opts Options) (*Server, error) {
 }
 
 // Start returns when both listeners answer. ctx bounds the start only. Starting a started server does nothing. Codes:
-// Invalid, Unavailable (an address or the directory cannot be had, or another process has the directory).
+// Invalid (also a directory that cannot be one), Conflict (another process has the directory), Unavailable (an address
+// cannot be had, the disk is full).
 func (s *Server) Start(ctx context.Context) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -73,8 +74,8 @@ func (s *Server) Stop(ctx context.Context) error {
 }
 
 // Reload takes the declarations of Options.Load: all of them or none. Open requests and streams go on. What a reload
-// cannot change (directory, addresses, limits) keeps its value until the next start. Codes: Conflict (nothing to reload, or
-// a start, stop or reload is under way), and those of what is wrong with the configuration.
+// cannot change (directory, addresses, limits) keeps its value until the next start. Codes: Conflict (nothing to reload, the
+// file is gone, or a start, stop or reload is under way), and those of what is wrong with the configuration.
 func (s *Server) Reload(ctx context.Context) error {
 	// It does not wait: Stop holds the lock while it waits for open requests, of which this may be one.
 	if !s.mu.TryLock() {
@@ -88,6 +89,9 @@ func (s *Server) Reload(ctx context.Context) error {
 		return tandem.Errorf(tandem.CodeConflict, "there is no configuration file to reload")
 	}
 	next, err := s.opts.Load(ctx)
+	if tandem.CodeOf(err) == tandem.CodeNotFound { // it is the file that is not there, and not what was asked for
+		return &tandem.Error{Code: tandem.CodeConflict, Op: "reload", Err: err, Hint: "the last good configuration holds"}
+	}
 	if err != nil {
 		return tandem.Wrap("reload", err)
 	}

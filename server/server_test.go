@@ -207,6 +207,12 @@ func TestReload(t *testing.T) {
 		}
 	}
 
+	// A file that is gone is a conflict: what was asked for, to reload, is there.
+	nextErr = tandem.Wrap("read configuration", tandem.Errorf(tandem.CodeNotFound, "open tandem.yaml: no such file or directory"))
+	if got := status(http.MethodPost, "/v1/config:reload"); got != http.StatusConflict {
+		t.Errorf("a reload without the file: %d", got)
+	}
+
 	next, nextErr = first, nil
 	next.Topics = []tandem.Topic{{Name: "orders"}}
 	next.Routes = []gateway.Route{{Match: "GET /other", Service: "hello"}}
@@ -221,10 +227,13 @@ func TestReload(t *testing.T) {
 		strings.Contains(text, `route="GET /hello"`) {
 		t.Errorf("metrics do not follow the routes:\n%s", text)
 	}
-	var sub struct{ Status tandem.SubscriptionStatus }
+	var sub struct {
+		Owner  string
+		Status tandem.SubscriptionStatus
+	}
 	getJSON(t, "http://"+s.APIAddr()+"/v1/subscriptions/sub", &sub)
-	if sub.Status.State != "orphan" {
-		t.Errorf("the subscription that the file no longer has is %q", sub.Status.State)
+	if sub.Status.State != "orphan" || sub.Owner != "orphan" {
+		t.Errorf("the subscription that the file no longer has is %q, of %q", sub.Status.State, sub.Owner)
 	}
 	if got := status(http.MethodDelete, "/v1/topics/old"); got != http.StatusNoContent {
 		t.Errorf("deleting an orphan: %d", got)
