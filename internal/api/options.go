@@ -162,7 +162,9 @@ func (o *options) headers(h http.Header, bad *faults) {
 	}
 	o.operation = word(h, tandem.HeaderOperation, 200, bad)
 	if v := h[tandem.HeaderCause]; len(v) > 0 {
-		o.causes = strings.Fields(v[0])
+		if o.causes = strings.Fields(v[0]); len(v) > 1 || len(v[0]) > tandem.MaxAttributeBytes {
+			bad.add(tandem.HeaderCause, "must be there once, in at most %d bytes", tandem.MaxAttributeBytes)
+		}
 	}
 	// A trace that is not one is left out, as W3C Trace Context says.
 	if v := h["Traceparent"]; len(v) == 1 && len(v[0]) == 55 && !strings.HasPrefix(v[0], "ff-") {
@@ -188,7 +190,8 @@ func word(h http.Header, name string, max int, bad *faults) string {
 
 // plainEvent makes an event of plain JSON.
 func (p *publishing) plainEvent(contentType string, body []byte) (tandem.Event, error) {
-	if !tandem.JSONValid(body) {
+	empty := len(body) == 0 && contentType == "" // an event without data
+	if !empty && !tandem.JSONValid(body) {
 		return tandem.Event{}, malformed(body)
 	}
 	if p.missing != nil {
@@ -198,6 +201,9 @@ func (p *publishing) plainEvent(contentType string, body []byte) (tandem.Event, 
 		return tandem.Event{}, p.missing
 	}
 	e := p.plain
+	if empty {
+		return e, nil
+	}
 	e.DataContentType, e.Data, e.Encoding = contentType, body, tandem.DataJSON
 	return e, nil
 }

@@ -178,6 +178,7 @@ func TestPublishBadInput(t *testing.T) {
 		{"attribute beside an event", events + "?type=b", anEvent, structured, 400, "type"},
 		{"attribute that has a header", events + plainType + "&tandemflow=x", `{}`, plain, 400, "tandemflow"},
 		{"empty key", events + "?key=", anEvent, structured, 400, "key"},
+		{"large cause", events, anEvent, append(structured, "Tandem-Cause", strings.Repeat("r ", 3000)), 400, "Tandem-Cause"},
 		{"bad idempotency key", events, anEvent, append(structured, "Idempotency-Key", `""`), 400, "Idempotency-Key"},
 		{"bad flow", events, anEvent, append(structured, "Tandem-Flow", "a b"), 400, "Tandem-Flow"},
 		{"content type of a form", events + plainType, `a=b`, []string{"Content-Type", "application/x-www-form-urlencoded"}, 415, ""},
@@ -355,5 +356,16 @@ func TestOptionsHeadAndMethods(t *testing.T) {
 	h.do("GET", "/v1/subscriptions", "").problem(501) // no such room here
 	if a := h.do(http.MethodHead, "/v1/topics/orders", "").want(200); a.header.Get("ETag") == "" {
 		t.Errorf("HEAD: %v", a.header)
+	}
+}
+
+// TestPublishNothing: a body that is not there, and is said to be of no type, is an event without data.
+func TestPublishNothing(t *testing.T) {
+	h := newHarness(t, nil)
+	h.do("POST", events+plainType, "").want(201)
+	h.do("POST", events+plainType, "", "Content-Type", "application/json").problem(400)
+	got := h.stored("orders")
+	if len(got) != 1 || len(got[0].Data) != 0 || got[0].DataContentType != "" || got[0].Type != "order.placed" {
+		t.Errorf("stored %+v", got)
 	}
 }

@@ -112,6 +112,9 @@ func (x *exchange) event(r *http.Request) (*tandem.Event, error) {
 // setContent checks the body against its type, while the error can still be said in terms of the request.
 func setContent(ev *tandem.Event, contentType string) error {
 	if len(ev.Data) == 0 {
+		if contentType != "" && tandem.IsJSON(contentType) {
+			return invalid("the body is empty where JSON is expected").WithHint("without a Content-Type it is an event without data")
+		}
 		ev.Data = nil
 		return nil
 	}

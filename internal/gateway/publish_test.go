@@ -66,6 +66,8 @@ func TestPublishContent(t *testing.T) {
 	}{
 		{"/t", "", "{}", 202, "", tandem.DataJSON},
 		{"/t", "", "", 202, "", tandem.DataAuto},
+		{"/t", "application/json", "", 400, "is empty", 0},
+		{"/t", "text/plain", "", 202, "", tandem.DataAuto},
 		{"/t", "application/json", `{"a":1,}`, 400, "at byte 8", 0},
 		{"/t", "application/vnd.x+json", `nope`, 400, "not JSON", 0},
 		{"/t", "application/json", "\"\xff\"", 400, "not JSON", 0},
@@ -96,7 +98,7 @@ func TestPublishContent(t *testing.T) {
 			}
 			continue
 		}
-		if last := after[len(after)-1].Event; string(last.Data) != c.body || last.DataContentType != c.contentType || last.Encoding != c.encoding {
+		if last := after[len(after)-1].Event; string(last.Data) != c.body || c.body != "" && last.DataContentType != c.contentType || last.Encoding != c.encoding {
 			t.Errorf("%q of %s became %+v", c.body, c.contentType, last)
 		}
 	}
