@@ -131,7 +131,7 @@ func (l *Log) store(ctx context.Context, b *batch) error {
 	}
 	var e *tandem.Error
 	if errors.As(err, &e) && b.Failed < len(b.Records) && len(e.Fields) == 0 {
-		e = &tandem.Error{Code: e.Code, Err: err, Hint: "an id names one event for ever: give the other data another id"}
+		e = &tandem.Error{Code: e.Code, Err: err, Hint: "an id names one event as long as it is remembered (GET /v1/status shows how long): give the other data another id"}
 		return e.WithField(pointer(b.Failed, len(b.Records) > 1, "id"), "was used for other data")
 	}
 	return err
