@@ -109,8 +109,11 @@ func terminal(stream any) (*os.File, bool) {
 	return f, ok && term.IsTerminal(int(f.Fd()))
 }
 
-// errQuiet is a failure that has been reported already.
-var errQuiet = errors.New("failed")
+// Failures that have been reported already.
+var (
+	errQuiet      = errors.New("failed")
+	errQuietInput = errors.New("the input is wrong")
+)
 
 // fail reports an error and returns the exit status that goes with it.
 func (a *app) fail(err error) int {
@@ -119,6 +122,8 @@ func (a *app) fail(err error) int {
 		return exitOK
 	case errors.Is(err, errQuiet):
 		return exitFailed
+	case errors.Is(err, errQuietInput):
+		return exitUsage
 	}
 	fmt.Fprintln(a.stderr, "tandem: "+explain(err))
 	switch tandem.CodeOf(err) {

@@ -60,7 +60,7 @@ func (c *checkCmd) Run(a *app) error {
 		c.print(a, &out, faulty, e)
 	}
 	if faulty {
-		return errQuiet
+		return errQuietInput
 	}
 	return nil
 }

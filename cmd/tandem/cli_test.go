@@ -267,6 +267,21 @@ func TestServerThatIsNotThere(t *testing.T) {
 	}
 }
 
+// TestTailNothing: no event is shown when none is asked for, and nobody waits for one.
+func TestTailNothing(t *testing.T) {
+	t.Chdir(t.TempDir())
+	serve(t)
+	must(t, "publish", "orders", "{}", "--type", "t")
+	for _, follow := range []string{"--follow", "--no-follow"} {
+		if out := must(t, "tail", "orders", "-n", "0", "--from", "earliest", follow); out != "" {
+			t.Errorf("%s: %q", follow, out)
+		}
+	}
+	if status, _, errs := tool(t, "", "tail", "orders", "-n", "-1"); status != exitUsage {
+		t.Errorf("%d %q", status, errs)
+	}
+}
+
 func TestCheck(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if status, _, errs := tool(t, "", "check"); status != exitNotFound || errs != "tandem: there is no tandem.yaml here (name a file: tandem check FILE)\n" {
@@ -298,10 +313,10 @@ tandem.yaml is valid: 1 service, 1 topic, 2 routes, 1 subscription
 		t.Errorf("%+v %v", ok, err)
 	}
 	write("tpoics: {}\n")
-	if status, out, errs := tool(t, "", "check"); status != exitFailed || out != "tandem.yaml:1:1: unknown key \"tpoics\"; did you mean \"topics\"?\ntandem.yaml: 1 error\n" || errs != "" {
+	if status, out, errs := tool(t, "", "check"); status != exitUsage || out != "tandem.yaml:1:1: unknown key \"tpoics\"; did you mean \"topics\"?\ntandem.yaml: 1 error\n" || errs != "" {
 		t.Errorf("%d %q %q", status, out, errs)
 	}
-	if status, out, _ := tool(t, "", "check", "--json"); status != exitFailed || !strings.Contains(out, `"valid":false`) {
+	if status, out, _ := tool(t, "", "check", "--json"); status != exitUsage || !strings.Contains(out, `"valid":false`) {
 		t.Errorf("%d %q", status, out)
 	}
 	if out := must(t, "check", "--schema"); !json.Valid([]byte(out)) {

@@ -20,7 +20,7 @@ type serveCmd struct {
 	API       string        `name:"api" placeholder:"ADDR" help:"API listener (default: $$TANDEM_API, the file, ${api})."`
 	LogFormat string        `enum:"text,json" default:"text" help:"text or json."`
 	LogLevel  slog.Level    `default:"info" help:"debug, info, warn or error."`
-	Drain     time.Duration `default:"30s" help:"How long requests and deliveries under way may take to finish when the server is told to stop."`
+	Drain     time.Duration `default:"25s" help:"How long requests and deliveries under way may take to finish when the server is told to stop. Keep it below what the supervisor waits, 30s for Kubernetes."`
 }
 
 func (c *serveCmd) Help() string {

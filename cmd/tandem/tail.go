@@ -18,7 +18,7 @@ import (
 type tailCmd struct {
 	Topics []string `arg:"" name:"topic" help:"Topics or patterns: '*' is one part between dots, a last '**' the rest."`
 	selection
-	Count  int  `short:"n" placeholder:"N" help:"End after N events."`
+	Count  *int `short:"n" placeholder:"N" help:"End after N events."`
 	Follow bool `default:"true" negatable:"" help:"Wait for new events. --no-follow shows what is stored and ends."`
 	Full   bool `help:"Show data as a whole, not the part that fits the line."`
 	output
@@ -46,6 +46,9 @@ Examples:
 }
 
 func (c *tailCmd) Run(a *app) error {
+	if c.Count != nil && *c.Count < 0 {
+		return tandem.Errorf(tandem.CodeInvalid, "-n %d: a number of events is not negative", *c.Count)
+	}
 	cl, err := c.client()
 	if err != nil {
 		return err
@@ -57,11 +60,17 @@ func (c *tailCmd) Run(a *app) error {
 	if q.Filter, err = c.filter(); err != nil {
 		return err
 	}
+	if c.enough(0) {
+		return nil
+	}
 	if c.Follow {
 		return c.follow(a, cl, q)
 	}
 	return c.pages(a, cl, q)
 }
+
+// enough reports whether n events are as many as were asked for.
+func (c *tailCmd) enough(n int) bool { return c.Count != nil && n >= *c.Count }
 
 func (c *tailCmd) follow(a *app, cl *client.Client, q client.Query) error {
 	var last tandem.Cursor
@@ -88,7 +97,7 @@ func (c *tailCmd) follow(a *app, cl *client.Client, q client.Query) error {
 			continue
 		}
 		c.event(a, &m.Event)
-		if n++; n == c.Count || a.stdout.err != nil {
+		if n++; c.enough(n) || a.stdout.err != nil {
 			return a.stdout.err
 		}
 	}
@@ -106,7 +115,7 @@ func (c *tailCmd) pages(a *app, cl *client.Client, q client.Query) error {
 		}
 		for i := range page.Events {
 			c.event(a, &page.Events[i].Event)
-			if n++; n == c.Count || a.stdout.err != nil {
+			if n++; c.enough(n) || a.stdout.err != nil {
 				return a.stdout.err
 			}
 		}
