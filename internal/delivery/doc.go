@@ -12,6 +12,7 @@
 // # Bounds
 //
 // A subscription holds at most 1,024 events or 8 MiB in memory (one event may exceed the latter), 1,000 parked keys, 10,000 waiting events, 256 redrives under way,
+// some 256 answers with replies that wait for a slow log (and those under way),
 // and copies (dead letters and parked events) of 1 GiB in the log. At any of these it stops reading, without loss, until there is room.
 // What is read past the end of retention is recorded as expired.
 //

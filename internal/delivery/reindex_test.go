@@ -13,7 +13,7 @@ import (
 func TestSubscriptionsAppearWhileReading(t *testing.T) {
 	for name, settle := range map[string]time.Duration{"new": 0, "with a stored cursor": time.Second} {
 		t.Run(name, func(t *testing.T) {
-			for range 100 {
+			for range 25 {
 				inBubble(t, func(t *testing.T, b *bed, _ *endpointFake) { appearWhileReading(t, b, settle) })
 			}
 		})
