@@ -61,7 +61,7 @@ func openScene(t *testing.T, h Harness) *scene {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { l.Close() })
+	t.Cleanup(func() { _ = l.Close() })
 	s := &scene{T: t, log: l, wrote: map[string]bool{}, read: map[string]bool{}, seqs: map[tandem.Position]uint64{}}
 	if s.sel, err = eventlog.Select("t.*"); err != nil {
 		t.Fatal(err)
