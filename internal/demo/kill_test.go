@@ -30,7 +30,7 @@ func rounds(few, ci, soak int) int {
 // order, and repeats stay within promise 3.
 func TestKillsLoseNothing(t *testing.T) {
 	victims := []string{serverName, "payments", "orders", "inventory", serverName, "notifications", "accounts"}
-	repeat := rounds(2, 10, 200)
+	repeat := rounds(2, 10, 90)
 	total, every := 40*repeat, 10
 	kills := 0
 	sum := once(t, Options{Repeat: repeat, Control: func(s *Shop) error {
