@@ -67,5 +67,4 @@ bench: ## the benchmarks with their floors
 .PHONY: soak
 soak: ## the long versions: about five hours; results go to docs/measured.md by hand
 	TANDEM_SOAK=1 $(GO) test -count=1 -timeout 4h ./...
-	TANDEM_SOAK=1 TANDEM_KILLS=1 $(GO) test -count=1 -timeout 4h -v ./internal/demo/...
-	test/fuzz 1h
+	test/fuzz 1h '^Fuzz(ParseEventJSON|Cursor|Parse|Record)$$'
