@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -131,7 +132,7 @@ func TestPoisonedKey(t *testing.T) {
 		}
 		bad := 0
 		for _, id := range f.ids() {
-			if id[:3] == "bad" {
+			if strings.HasPrefix(id, "bad") {
 				bad++
 			}
 		}
