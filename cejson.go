@@ -13,8 +13,18 @@ import (
 //
 // Code: Invalid. Malformed JSON is reported with its byte offset, wrong attributes in Fields with their JSON pointers.
 func ParseEventJSON(b []byte) (Event, error) {
+	return parseEventJSON(b, false)
+}
+
+// ParsePartialEventJSON is ParseEventJSON for an event that somebody else completes: the attributes that CloudEvents requires may be
+// absent.
+func ParsePartialEventJSON(b []byte) (Event, error) {
+	return parseEventJSON(b, true)
+}
+
+func parseEventJSON(b []byte, partial bool) (Event, error) {
 	var e Event
-	p := eventParser{jsonScanner: jsonScanner{b: b}}
+	p := eventParser{jsonScanner: jsonScanner{b: b}, partial: partial}
 	p.space()
 	if !p.event(&e, 0) || !p.end() {
 		return Event{}, p.err()
@@ -31,6 +41,7 @@ type eventParser struct {
 	jsonScanner
 	seen, present uint32 // sets of attr; present ones are not null
 	odd           bool   // some text is not plain ASCII
+	partial       bool   // nothing is required
 	hops          int
 	values        [attrTexts]jsonString
 	data, base64  []byte
@@ -247,7 +258,7 @@ const badSurrogate = "has half of a surrogate pair"
 // finish checks what was read and fills in e.
 func (p *eventParser) finish(e *Event) {
 	for _, a := range [...]attr{attrSpecVersion, attrID, attrSource, attrType} {
-		if p.present&(1<<a) == 0 && !p.faulty(nameOf(a)) {
+		if p.present&(1<<a) == 0 && !p.partial && !p.faulty(nameOf(a)) {
 			p.fault(nameOf(a), "is required")
 		}
 	}

@@ -124,6 +124,15 @@ func (p Position) String() string {
 	return string(b)
 }
 
+// MarshalText writes the form of String.
+func (p Position) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+
+// UnmarshalText reads the form of String. Code: Invalid.
+func (p *Position) UnmarshalText(b []byte) (err error) {
+	*p, err = ParsePosition(string(b))
+	return err
+}
+
 // ParsePosition reads the form that String gives. Code: Invalid.
 func ParsePosition(s string) (Position, error) {
 	topic, rest, ok := strings.Cut(s, "/")
@@ -140,6 +149,10 @@ func ParsePosition(s string) (Position, error) {
 type Record struct {
 	Event
 	Position Position
-	// Seq counts the events of the partition, densely, from 1. The difference of two is a number of events.
+	// Seq counts the events of the partition, from 1. The difference of two is a number of events, or on some engines at most
+	// that.
 	Seq uint64
+	// Assigned says that Tandem gave the event its id, so that no repeat of it can come. It is set only where the engine does
+	// not recognise repeats for good when it stores events.
+	Assigned bool
 }

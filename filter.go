@@ -7,16 +7,19 @@ import (
 )
 
 // Filter is a compiled CloudEvents filter (CloudEvents Subscriptions 1.0, section 3.2.4): the dialects exact, prefix,
-// suffix, all, any and not. The zero Filter matches every event. Filters are immutable and safe for concurrent use.
+// suffix, all, any, not and sql, and cel, a condition that sees the data, too. The zero Filter matches every event. Filters are
+// immutable and safe for concurrent use.
 //
 // An attribute that an event does not have matches no exact, prefix or suffix. tandemcause matches when any of its
-// references does.
+// references does. A filter with sql or cel must be bound before it can be used: until then it matches nothing.
 type Filter struct{ root *filterNode }
 
 // Limits of a filter.
 const (
-	MaxFilterDepth = 16
-	MaxFilterNodes = 256
+	MaxFilterDepth    = 16
+	MaxFilterNodes    = 256
+	MaxConditions     = 16   // sql and cel in one filter
+	MaxConditionBytes = 4096 // the text of one
 )
 
 type filterOp uint8
@@ -28,24 +31,40 @@ const (
 	opAll
 	opAny
 	opNot
+	opSQL
+	opCEL
 )
 
-var filterOps = [...]string{opExact: "exact", opPrefix: "prefix", opSuffix: "suffix", opAll: "all", opAny: "any", opNot: "not"}
+var filterOps = [...]string{opExact: "exact", opPrefix: "prefix", opSuffix: "suffix", opAll: "all", opAny: "any", opNot: "not",
+	opSQL: "sql", opCEL: "cel"}
 
-// filterNode is a test of one attribute (exact, prefix, suffix) or a combination of kids.
+// filterNode is a test of one attribute (exact, prefix, suffix), a combination of kids, or a condition (sql, cel).
 type filterNode struct {
 	op    filterOp
 	attr  attr
 	name  string
-	value string
+	value string // or the text of a condition
 	kids  []*filterNode
+
+	cond    Condition // nil until bound
+	at      string    // of a condition: the JSON pointer that it was read at
+	unbound bool      // there is a condition here or below that is not bound
 }
 
 // IsZero reports whether f is the zero Filter, which matches everything.
 func (f Filter) IsZero() bool { return f.root == nil }
 
+// Conditional reports whether f has conditions (sql, cel): others cost next to nothing.
+func (f Filter) Conditional() bool { return f.root != nil && f.root.conditional() }
+
+func (n *filterNode) conditional() bool {
+	return n.op == opSQL || n.op == opCEL || slices.ContainsFunc(n.kids, (*filterNode).conditional)
+}
+
 // Match reports whether an event passes the filter. It does not allocate.
-func (f Filter) Match(e *Event) bool { return f.root == nil || f.root.match(e) }
+//
+// The exceptions are conditions: cel allocates.
+func (f Filter) Match(e *Event) bool { return f.root == nil || !f.root.unbound && f.root.match(e) }
 
 func (n *filterNode) match(e *Event) bool {
 	switch n.op {
@@ -65,6 +84,8 @@ func (n *filterNode) match(e *Event) bool {
 		return false
 	case opNot:
 		return !n.kids[0].match(e)
+	case opSQL, opCEL:
+		return n.cond.Match(e)
 	}
 	switch n.attr {
 	case attrExtension:
@@ -91,51 +112,37 @@ func (n *filterNode) test(v string) bool {
 	}
 }
 
-// Exact returns the values that an attribute must have one of for the filter to match, sorted, and whether there is
-// such a bound; no values with ok mean that the filter matches nothing. An index of filters looks events up by them.
-func (f Filter) Exact(attribute string) (values []string, ok bool) {
-	if f.root == nil || attribute == AttrCause {
-		return nil, false // several causes can match at once, so one value bounds nothing
-	}
-	return f.root.exact(attribute)
-}
-
-func (n *filterNode) exact(attribute string) (values []string, ok bool) {
-	switch n.op {
-	case opExact:
-		if n.name != attribute {
-			return nil, false
-		}
-		return []string{n.value}, true
-	case opAll:
-		for _, k := range n.kids {
-			v, bound := k.exact(attribute)
-			switch {
-			case !bound:
-			case !ok:
-				values, ok = v, true
-			default:
-				values = slices.DeleteFunc(values, func(s string) bool { return !slices.Contains(v, s) })
+// AllOf returns the filter that matches what all of filters match. Code: Invalid, when it is too large.
+func AllOf(filters ...Filter) (Filter, error) {
+	all := &filterNode{op: opAll}
+	for _, f := range filters {
+		switch {
+		case f.root == nil:
+		case f.root.op == opAll:
+			for _, k := range f.root.kids {
+				all.add(k)
 			}
+		default:
+			all.add(f.root)
 		}
-		return values, ok
-	case opAny:
-		for _, k := range n.kids {
-			v, bound := k.exact(attribute)
-			if !bound {
-				return nil, false
-			}
-			values = append(values, v...)
-		}
-		slices.Sort(values)
-		return slices.Compact(values), true
 	}
-	return nil, false
+	switch len(all.kids) {
+	case 0:
+		return Filter{}, nil
+	case 1:
+		all = all.kids[0]
+	}
+	var c filterCompiler
+	if err := c.count(all, 1); err != nil {
+		return Filter{}, err
+	}
+	return Filter{all}, nil
 }
 
 // Expand returns f with each {name} in its values replaced by vars(name), as stream routes do with the parts of a path.
-// Braces around anything but letters, digits and underscores stay as they are. Code: Invalid, when vars does not
-// know a name or a value becomes empty or too long.
+// Braces around anything but letters, digits and underscores stay as they are. The text of a condition is never changed,
+// since whoever chooses the value could change what the text means. Code: Invalid, when vars does not
+// know a name or a value becomes empty or too long, or when a condition names what vars knows.
 func (f Filter) Expand(vars func(name string) (string, bool)) (Filter, error) {
 	if f.root == nil {
 		return f, nil
@@ -149,7 +156,10 @@ func (f Filter) Expand(vars func(name string) (string, bool)) (Filter, error) {
 
 func (n *filterNode) expand(vars func(string) (string, bool)) (*filterNode, error) {
 	c := *n
-	if n.op >= opAll {
+	switch n.op {
+	case opSQL, opCEL:
+		return n, n.unexpanded(vars)
+	case opAll, opAny, opNot:
 		c.kids = make([]*filterNode, len(n.kids))
 		for i, k := range n.kids {
 			var err error

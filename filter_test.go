@@ -107,7 +107,10 @@ func TestFilterRefuses(t *testing.T) {
 		{`{"data":"x"}`, "/data", "nor an attribute"},
 		{`{"data.x":"x"}`, "/data.x", "nor an attribute"},
 		{`{"a/b":"x"}`, "/a~1b", "nor an attribute"},
-		{`{"sql":"type = 'x'"}`, "/sql", "not supported"},
+		{`{"sql":5}`, "/sql", "must be a string"},
+		{`{"all":[{"cel":" "}]}`, "/all/0/cel", "must not be empty"},
+		{`{"cel":"` + strings.Repeat("x", 4097) + `"}`, "/cel", "longer than 4096 bytes"},
+		{`[` + strings.Repeat(`{"cel":"x"},`, 16) + `{"sql":"x"}]`, "/16/sql", "at most 16 conditions"},
 		{`{"type":null}`, "/type", "must be a string"},
 		{`{"type":["a","b"]}`, "/type", "must be a string"},
 		{`{"x":1.5}`, "/x", "32-bit integer"},
@@ -163,32 +166,113 @@ func TestFilterInJSON(t *testing.T) {
 	}
 }
 
-func TestFilterExact(t *testing.T) {
-	for _, c := range []struct {
-		filter, attr string
-		want         []string
-		ok           bool
-	}{
-		{`{}`, "type", nil, false},
-		{`{"type":"a"}`, "type", []string{"a"}, true},
-		{`{"type":"a"}`, "subject", nil, false},
-		{`{"type":"a","subject":"s"}`, "subject", []string{"s"}, true},
-		{`{"prefix":{"type":"a"}}`, "type", nil, false},
-		{`{"not":{"type":"a"}}`, "type", nil, false},
-		{`{"any":[{"type":"b"},{"type":"a"},{"type":"b"}]}`, "type", []string{"a", "b"}, true},
-		{`{"any":[{"type":"b"},{"subject":"a"}]}`, "type", nil, false},
-		{`{"all":[{"any":[{"type":"a"},{"type":"b"},{"type":"c"}]},{"any":[{"type":"c"},{"type":"b"}]},{"subject":"s"}]}`, "type", []string{"b", "c"}, true},
-		{`{"all":[{"type":"a"},{"type":"b"}]}`, "type", []string{}, true},
-		{`{"any":[{"all":[{"type":"a"},{"prefix":{"subject":"x"}}]},{"type":"b"}]}`, "type", []string{"a", "b"}, true},
-		{`{"tandemcause":"a"}`, "tandemcause", nil, false},
-		{`{"ext":"a"}`, "ext", []string{"a"}, true},
+func TestFilterBounds(t *testing.T) {
+	for _, c := range []struct{ filter, want string }{
+		{`{}`, ""},
+		{`{"type":"a"}`, "type=[a]"},
+		{`{"type":"a","subject":"s"}`, "subject=[s] type=[a]"},
+		{`{"prefix":{"type":"a"}}`, "type^[a]"},
+		{`{"suffix":{"type":"a"}}`, ""},
+		{`{"not":{"type":"a"}}`, ""},
+		{`{"any":[{"type":"b"},{"type":"a"},{"type":"b"}]}`, "type=[a b]"},
+		{`{"any":[{"type":"b"},{"subject":"a"}]}`, ""},
+		{`{"any":[{"type":"b"},{"prefix":{"type":"a"}}]}`, "type^[a b]"},
+		{`{"all":[{"any":[{"type":"a"},{"type":"b"},{"type":"c"}]},{"any":[{"type":"c"},{"type":"b"}]},{"subject":"s"}]}`, "subject=[s] type=[b c]"},
+		{`{"all":[{"type":"a"},{"type":"b"}]}`, "type=[]"},
+		{`{"all":[{"prefix":{"type":"a."}},{"any":[{"type":"a.1"},{"type":"b.1"}]}]}`, "type=[a.1]"},
+		{`{"all":[{"prefix":{"type":"a"}},{"any":[{"prefix":{"type":"a"}},{"prefix":{"type":"b"}}]}]}`, "type^[a]"},
+		{`{"any":[{"all":[{"type":"a"},{"prefix":{"subject":"x"}}]},{"type":"b"}]}`, "type=[a b]"},
+		{`{"tandemcause":"a"}`, ""},
+		{`{"ext":"a"}`, "ext=[a]"},
+		{`{"cel":"a"}`, "type=[a]"},
+		{`{"cel":"a","subject":"s"}`, "subject=[s] type=[a]"},
+		{`{"any":[{"cel":"a"},{"type":"b"}]}`, "type=[a b]"},
+		{`{"not":{"cel":"a"}}`, ""},
 	} {
-		f := mustFilter(t, c.filter)
+		f := bound(t, c.filter)
 		for range 2 { // a second call sees what a first one may have spoiled
-			if got, ok := f.Exact(c.attr); ok != c.ok || !slices.Equal(got, c.want) {
-				t.Errorf("%s: Exact(%s) = %v, %v", c.filter, c.attr, got, ok)
+			var got []string
+			for _, b := range f.Bounds() {
+				got = append(got, b.Attribute+map[bool]string{false: "=", true: "^"}[b.Prefix]+fmt.Sprint(b.Values))
+			}
+			if got := strings.Join(got, " "); got != c.want {
+				t.Errorf("%s: %s, want %s", c.filter, got, c.want)
 			}
 		}
+	}
+	if b := mustFilter(t, `{"cel":"a"}`).Bounds(); b != nil {
+		t.Errorf("unbound: %v", b)
+	}
+}
+
+// fakeCompile makes conditions that demand the type that is their text, and refuses "bad".
+func fakeCompile(dialect, text string) (tandem.Condition, error) {
+	if text == "bad" {
+		return nil, tandem.Errorf(tandem.CodeInvalid, "line 1, column 1: %s is bad", dialect)
+	}
+	return typeIs(text), nil
+}
+
+type typeIs string
+
+func (c typeIs) Match(e *tandem.Event) bool { return e.Type == string(c) }
+func (c typeIs) Bounds() []tandem.Bound {
+	return []tandem.Bound{{Attribute: "type", Values: []string{string(c)}}}
+}
+
+func bound(t *testing.T, s string) tandem.Filter {
+	t.Helper()
+	f, err := mustFilter(t, s).Bind(fakeCompile)
+	if err != nil {
+		t.Fatalf("%s: %v", s, err)
+	}
+	return f
+}
+
+// within reports whether a value is what a bound asks for.
+func within(b tandem.Bound, value string) bool {
+	return slices.ContainsFunc(b.Values, func(v string) bool { return v == value || b.Prefix && strings.HasPrefix(value, v) })
+}
+
+func TestConditionsAreBound(t *testing.T) {
+	e := filterEvent()
+	for text, want := range map[string]bool{
+		`{"cel":"order.placed"}`:                                     true,
+		`{"sql":"order.paid"}`:                                       false,
+		`{"not":{"cel":"order.paid"}}`:                               true,
+		`{"any":[{"type":"x"},{"cel":"order.placed"}]}`:              true,
+		`{"cel":"order.placed","subject":"order-7"}`:                 true,
+		`{"all":[{"subject":"order-8"},{"not":{"sql":"nonsense"}}]}`: false,
+	} {
+		f := mustFilter(t, text)
+		if f.Match(e) {
+			t.Errorf("%s matches without being bound", text)
+		}
+		f = bound(t, text)
+		if f.Match(e) != want {
+			t.Errorf("%s: got %v", text, !want)
+		}
+		again, err := f.Bind(nil) // what is bound stays
+		if err != nil || again.Match(e) != want || again.String() != mustFilter(t, text).String() {
+			t.Errorf("%s: bound again: %v, %s", text, err, again)
+		}
+	}
+	for _, c := range []struct {
+		text    string
+		compile func(dialect, text string) (tandem.Condition, error)
+		code    tandem.Code
+		want    string
+	}{
+		{`{"type":"x","cel":"bad"}`, fakeCompile, tandem.CodeInvalid, "/cel line 1, column 1: cel is bad"},
+		{`{"any":[{"cel":"fine"},{"not":{"sql":"bad"}}]}`, fakeCompile, tandem.CodeInvalid, "/any/1/not/sql line 1, column 1: sql is bad"},
+		{`{"cel":"fine"}`, nil, tandem.CodeUnsupported, "/cel is a dialect that is not available here"},
+	} {
+		if _, err := mustFilter(t, c.text).Bind(c.compile); tandem.CodeOf(err) != c.code || !strings.HasSuffix(err.Error(), c.want) {
+			t.Errorf("%s: %v", c.text, err)
+		}
+	}
+	if f, err := (tandem.Filter{}).Bind(nil); err != nil || !f.IsZero() {
+		t.Errorf("the zero filter: %v, %v", f, err)
 	}
 }
 
@@ -214,9 +298,45 @@ func TestFilterExpand(t *testing.T) {
 			t.Errorf("%s became %s", before, f)
 		}
 	}
-	for _, in := range []string{`{"subject":"{nope}"}`, `{"subject":"{empty}"}`, `{"any":[{"type":"x"},{"subject":"{nope}"}]}`, `{"subject":"{ctl}"}`} {
+	// The text of a condition is no template.
+	if f, err := bound(t, `{"subject":"{id}","cel":"{'a': 1}"}`).Expand(vars); err != nil || f.String() != `{"all":[{"cel":"{'a': 1}"},{"exact":{"subject":"7"}}]}` {
+		t.Errorf("got %s, %v", f, err)
+	}
+	for _, in := range []string{`{"cel":"event.subject == '{id}'"}`, `{"sql":"{'a'} {id}"}`, `{"subject":"{nope}"}`, `{"subject":"{empty}"}`, `{"any":[{"type":"x"},{"subject":"{nope}"}]}`, `{"subject":"{ctl}"}`} {
 		if _, err := mustFilter(t, in).Expand(vars); tandem.CodeOf(err) != tandem.CodeInvalid {
 			t.Errorf("%s: %v", in, err)
+		}
+	}
+}
+
+func TestAllOf(t *testing.T) {
+	for _, c := range []struct {
+		filters []string
+		want    string
+	}{
+		{nil, `{}`},
+		{[]string{`{}`, `{}`}, `{}`},
+		{[]string{`{}`, `{"type":"a"}`}, `{"exact":{"type":"a"}}`},
+		{[]string{`{"type":"a"}`, `{"not":{"cel":"b"}}`}, `{"all":[{"exact":{"type":"a"}},{"not":{"cel":"b"}}]}`},
+		{[]string{`{"type":"a","id":"1"}`, `{"any":[{"id":"2"}]}`}, `{"all":[{"exact":{"id":"1"}},{"exact":{"type":"a"}},{"any":[{"exact":{"id":"2"}}]}]}`},
+	} {
+		var all []tandem.Filter
+		for _, text := range c.filters {
+			all = append(all, bound(t, text))
+		}
+		if f, err := tandem.AllOf(all...); err != nil || f.String() != c.want {
+			t.Errorf("%s: %s, %v", c.filters, f, err)
+		}
+	}
+	unbound, err := tandem.AllOf(mustFilter(t, `{"type":"order.placed"}`), mustFilter(t, `{"cel":"order.placed"}`))
+	if err != nil || unbound.Match(filterEvent()) {
+		t.Errorf("%s matches without being bound, %v", unbound, err)
+	}
+	half := mustFilter(t, `{"any":[`+strings.Repeat(`{"type":"x"},`, 127)+`{"type":"x"}]}`)
+	conditions := mustFilter(t, `[`+strings.Repeat(`{"cel":"x"},`, 8)+`{"sql":"x"}]`)
+	for _, f := range []tandem.Filter{half, conditions} {
+		if _, err := tandem.AllOf(f, f); tandem.CodeOf(err) != tandem.CodeInvalid {
+			t.Errorf("twice %.40s: %v", f, err)
 		}
 	}
 }
@@ -240,9 +360,9 @@ func ExampleParseFilter() {
 	}
 	fmt.Println(f.Match(&tandem.Event{Type: "order.placed", Subject: "4711"}))
 	fmt.Println(f.Match(&tandem.Event{Type: "order.placed", Subject: "test-1"}))
-	fmt.Println(f.Exact("type"))
+	fmt.Println(f.Bounds())
 	// Output:
 	// true
 	// false
-	// [order.placed] true
+	// [{type false [order.placed]}]
 }

@@ -12,8 +12,8 @@ import (
 )
 
 // ParseFilter reads a filter in JSON: {"exact":{"type":"x"}}, {"prefix":{…}}, {"suffix":{…}}, {"all":[…]}, {"any":[…]},
-// {"not":{…}}. An array means all of its filters, as does an object with several dialects; {"type":"x"} is short for
-// exact. An empty object or array and null are the zero Filter. Several attributes under one dialect must all match.
+// {"not":{…}}, {"sql":"…"}, {"cel":"…"}. An array means all of its filters, as does an object with several dialects;
+// {"type":"x"} is short for exact. Conditions (sql, cel) are compiled by Bind. An empty object or array and null are the zero Filter. Several attributes under one dialect must all match.
 //
 // Code: Invalid, with the place in Fields.
 func ParseFilter(b []byte) (Filter, error) {
@@ -108,7 +108,7 @@ func badFilter(at, format string, args ...any) error {
 	return Errorf(CodeInvalid, "not a valid filter").WithField(at, format, args...)
 }
 
-type filterCompiler struct{ nodes int }
+type filterCompiler struct{ nodes, conditions int }
 
 func (c *filterCompiler) node(op filterOp, at string, depth int) (*filterNode, error) {
 	if c.nodes++; c.nodes > MaxFilterNodes {
@@ -150,7 +150,7 @@ func (c *filterCompiler) object(m map[string]any, at string, depth int) (*filter
 		if err != nil {
 			return nil, err
 		}
-		all.kids = append(all.kids, kid)
+		all.add(kid)
 	}
 	return all, nil
 }
@@ -193,10 +193,13 @@ func (c *filterCompiler) member(name string, v any, at string, depth int) (*filt
 			return nil, err
 		}
 		kid, err := c.compile(v, below, depth+1)
-		n.kids = []*filterNode{kid}
-		return n, err
-	case "sql":
-		return nil, badFilter(below, "is a dialect that is not supported: use exact, prefix, suffix, all, any or not")
+		if err != nil {
+			return nil, err
+		}
+		n.add(kid)
+		return n, nil
+	case "sql", "cel":
+		return c.condition(op, v, below, depth)
 	}
 	return c.test(opExact, name, v, at, depth)
 }
@@ -214,7 +217,7 @@ func (c *filterCompiler) combine(op filterOp, list []any, at string, depth int) 
 		if err != nil {
 			return nil, err
 		}
-		n.kids = append(n.kids, kid)
+		n.add(kid)
 	}
 	return n, nil
 }
@@ -226,7 +229,7 @@ func (c *filterCompiler) test(op filterOp, name string, v any, at string, depth 
 		return nil, err
 	}
 	if !ValidAttributeName(name) {
-		return nil, badFilter(at, "is neither a dialect (exact, prefix, suffix, all, any, not) nor an attribute of a-z and 0-9")
+		return nil, badFilter(at, "is neither a dialect (exact, prefix, suffix, all, any, not, sql, cel) nor an attribute of a-z and 0-9")
 	}
 	switch v := v.(type) {
 	case string:
@@ -286,6 +289,8 @@ func (n *filterNode) appendJSON(dst []byte) []byte {
 		dst = append(dst, ']')
 	case opNot:
 		dst = n.kids[0].appendJSON(dst)
+	case opSQL, opCEL:
+		dst = appendJSONString(dst, n.value)
 	default:
 		dst = append(dst, '{')
 		dst = appendJSONString(dst, n.name)

@@ -11,6 +11,8 @@ const (
 	HeaderPosition      = "Tandem-Position"
 	HeaderCursor        = "Tandem-Cursor"
 	HeaderSubscription  = "Tandem-Subscription"
+	HeaderTest          = "Tandem-Test"
+	HeaderReplay        = "Tandem-Replay"
 	HeaderPrincipal     = "Tandem-Principal"
 	HeaderRequestMethod = "Tandem-Request-Method"
 	HeaderRequestPath   = "Tandem-Request-Path"
@@ -27,6 +29,11 @@ const (
 	AttrTraceState  = "tracestate"
 	// AttrReplyID keeps the id that a handler gave its reply; the stored id is derived.
 	AttrReplyID = "replyid"
+	// AttrDelivery, AttrAttempt and AttrPosition tell of each event in a batch what the headers webhook-id, Tandem-Attempt and
+	// Tandem-Position tell of an event that is sent alone.
+	AttrDelivery = "tandemdelivery"
+	AttrAttempt  = "tandemattempt"
+	AttrPosition = "tandemposition"
 )
 
 // Media types.
@@ -35,6 +42,7 @@ const (
 	MediaBatch   = "application/cloudevents-batch+json"
 	MediaNDJSON  = "application/x-ndjson"
 	MediaProblem = "application/problem+json"
+	MediaResults = "application/vnd.tandem.results+json" // what became of each event of a batch
 	MediaSSE     = "text/event-stream"
 )
 

@@ -1,5 +1,7 @@
 package tandem
 
+import "fmt"
+
 // Receipt says where an event was stored. It is given only after the event is durable.
 type Receipt struct {
 	ID        string `json:"id"`
@@ -7,8 +9,49 @@ type Receipt struct {
 	Partition int    `json:"partition"`
 	Offset    uint64 `json:"offset"`
 	Cursor    Cursor `json:"cursor"`
-	// Duplicate is true when an event of this source and id was stored before; the receipt is then the first one's.
-	Duplicate bool `json:"duplicate"`
+	// Duplicate says whether an event of this source and id was stored before; the receipt of a Repeat is the first one's.
+	Duplicate Duplicate `json:"duplicate"`
+}
+
+// Duplicate says whether an event was stored before. In JSON it is true, false or "unknown".
+type Duplicate uint8
+
+const (
+	// DuplicateNo says that it was not, within the window that the engine remembers ids.
+	DuplicateNo Duplicate = iota
+	// DuplicateYes says that it was, and is not stored again.
+	DuplicateYes
+	// DuplicateUnknown says that it will show when the event is read: it is stored, and given to nobody if it is a repeat.
+	DuplicateUnknown
+)
+
+// MarshalJSON implements json.Marshaler.
+func (d Duplicate) MarshalJSON() ([]byte, error) { return d.append(nil), nil }
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (d *Duplicate) UnmarshalJSON(b []byte) error {
+	switch string(b) {
+	case "false":
+		*d = DuplicateNo
+	case "true":
+		*d = DuplicateYes
+	case `"unknown"`:
+		*d = DuplicateUnknown
+	case "null":
+	default:
+		return fmt.Errorf("%s is not true, false or \"unknown\"", b)
+	}
+	return nil
+}
+
+func (d Duplicate) append(b []byte) []byte {
+	switch d {
+	case DuplicateYes:
+		return append(b, "true"...)
+	case DuplicateUnknown:
+		return append(b, `"unknown"`...)
+	}
+	return append(b, "false"...)
 }
 
 // Cursor is a place in one or many topics: what comes after the last event read. It is opaque, URL-safe, and holds its
@@ -48,6 +91,7 @@ const (
 	GapRetention = "retention" // the events were removed by retention
 	GapRecreated = "recreated" // the topic was deleted and created again
 	GapForeign   = "foreign"   // the cursor belongs to another log
+	GapMigrated  = "migrated"  // the cursor belongs to the log that this one was copied from, and its place is not known, or events behind it were not copied
 )
 
 // Page is one read of events.

@@ -15,8 +15,7 @@ func AppendReceiptJSON(dst []byte, r *Receipt) []byte {
 	dst = append(dst, `,"cursor":`...)
 	dst = appendJSONString(dst, string(r.Cursor))
 	dst = append(dst, `,"duplicate":`...)
-	dst = strconv.AppendBool(dst, r.Duplicate)
-	return append(dst, '}')
+	return append(r.Duplicate.append(dst), '}')
 }
 
 // AppendAcceptedJSON appends what ack=accepted is answered with: a receipt without a position, since there is none yet.

@@ -24,6 +24,18 @@ type Topic struct {
 	Key            string   `json:"key,omitempty"`            // what orders events without an explicit key: "subject" (default), "data.PATH" or an attribute
 	Source         string   `json:"source,omitempty"`         // default source of plain JSON
 	Type           string   `json:"type,omitempty"`           // default type of plain JSON
+
+	// Kafka adopts a topic that exists in Kafka; the zero value is a topic of Tandem's own. It is fixed when the topic is created.
+	Kafka KafkaTopic `json:"kafka,omitzero"`
+}
+
+// KafkaTopic is a topic of Kafka under a name of Tandem's, with what its records may lack to be events. Its partitions, retention and
+// other settings stay as they are.
+type KafkaTopic struct {
+	Topic  string `json:"topic,omitempty"`  // its name in Kafka
+	Source string `json:"source,omitempty"` // of records without one; empty means "kafka:" and the topic
+	ID     string `json:"id,omitempty"`     // "position" (default: partition and offset) or "key"
+	Type   string `json:"type,omitempty"`   // of records without one; empty means "kafka.record"
 }
 
 // ValidTopicName reports whether name follows [a-z0-9][a-z0-9_-]*(\.[a-z0-9_-]+)* in at most 200 bytes. A leading

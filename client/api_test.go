@@ -6,8 +6,10 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,7 +31,10 @@ func open(fatal func(...any)) (c *client.Client, cut, stop func()) {
 	}
 	streams := stream.New(log, stream.Options{Retry: 10 * time.Millisecond})
 	handler := api.New(api.Options{Log: log, Auth: auth.New(nil), Streams: streams, Logger: slog.New(slog.DiscardHandler)})
-	srv := httptest.NewServer(handler)
+	srv := httptest.NewUnstartedServer(handler)
+	conns := &kept{Listener: srv.Listener}
+	srv.Listener = conns
+	srv.Start()
 	c, err = client.New(srv.URL, client.Options{HTTP: srv.Client()})
 	if err != nil {
 		fatal(err)
@@ -37,13 +42,42 @@ func open(fatal func(...any)) (c *client.Client, cut, stop func()) {
 	if _, err := c.CreateTopic(ctx, tandem.Topic{Name: "orders", Partitions: 2, Source: "/shop"}); err != nil {
 		fatal(err)
 	}
-	return c, srv.CloseClientConnections, func() {
+	return c, conns.cut, func() {
 		srv.CloseClientConnections()
 		srv.Close()
-		streams.Stop()
+		now, cancel := context.WithCancel(ctx)
+		cancel()
+		_ = streams.Stop(now) // at once
 		handler.Close()
 		log.Close()
 	}
+}
+
+// kept remembers connections, since streams take them over from the server.
+type kept struct {
+	net.Listener
+	mu    sync.Mutex
+	conns []net.Conn
+}
+
+func (k *kept) Accept() (net.Conn, error) {
+	c, err := k.Listener.Accept()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.conns = append(k.conns, c)
+	return c, err
+}
+
+// cut breaks all connections.
+func (k *kept) cut() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for _, c := range k.conns {
+		if c != nil {
+			c.Close()
+		}
+	}
+	k.conns = nil
 }
 
 func placed(id, order string) tandem.Event {
@@ -56,11 +90,11 @@ func TestAgainstTheAPI(t *testing.T) {
 	ctx := t.Context()
 
 	first, err := c.Publish(ctx, "orders", placed("1", "42"))
-	if err != nil || len(first) != 1 || first[0].Duplicate {
+	if err != nil || len(first) != 1 || first[0].Duplicate == tandem.DuplicateYes {
 		t.Fatal(first, err)
 	}
 	again, err := c.Publish(ctx, "orders", placed("1", "42"))
-	if err != nil || !again[0].Duplicate || again[0].Offset != first[0].Offset {
+	if err != nil || again[0].Duplicate != tandem.DuplicateYes || again[0].Offset != first[0].Offset {
 		t.Errorf("%+v %v", again, err)
 	}
 	if got, err := c.Publish(ctx, "orders", placed("2", "42"), placed("3", "7")); err != nil || len(got) != 2 {
@@ -167,6 +201,39 @@ func TestTopicsAgainstTheAPI(t *testing.T) {
 	}
 	if _, err := c.Topic(ctx, "audit"); tandem.CodeOf(err) != tandem.CodeNotFound {
 		t.Errorf("%v", err)
+	}
+}
+
+func TestStreamsAgainstTheAPI(t *testing.T) {
+	c, _, stop := open(t.Fatal)
+	defer stop()
+	ctx := t.Context()
+	if _, err := c.Publish(ctx, "orders", placed("1", "42")); err != nil {
+		t.Fatal(err)
+	}
+	for m, err := range c.Stream(ctx, client.Query{Topics: []string{"orders"}, Start: tandem.Start{Earliest: true}}, client.StreamOptions{}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		p, err := c.Streams(ctx, tandem.StreamQuery{Topic: "orders", Limit: 10})
+		if err != nil || p.Open != 1 || p.Topics["orders"] != 1 || len(p.Streams) != 1 || p.Matching != 1 {
+			t.Fatalf("%+v %v", p, err)
+		}
+		if s := p.Streams[0]; s.Kind != "sse" || s.Address == "" || s.Slow != tandem.SlowCatchUp {
+			t.Errorf("%+v after %s", s, m.Cursor)
+		}
+		for _, q := range []tandem.StreamQuery{{Principal: "nobody", Limit: 10}, {Topic: "elsewhere", Limit: 10}} {
+			if p, err := c.Streams(ctx, q); err != nil || p.Open != 1 || p.Matching != 0 || len(p.Streams) != 0 {
+				t.Errorf("%+v: %+v %v", q, p, err)
+			}
+		}
+		if p, err := c.Streams(ctx, tandem.StreamQuery{}); err != nil || p.Matching != 1 || len(p.Streams) != 0 {
+			t.Errorf("counted only: %+v %v", p, err)
+		}
+		if _, err := c.Streams(ctx, tandem.StreamQuery{Limit: 1001}); tandem.CodeOf(err) != tandem.CodeInvalid {
+			t.Errorf("%v", err)
+		}
+		break
 	}
 }
 

@@ -190,6 +190,7 @@ func TestRead(t *testing.T) {
 		{Query{Topics: []string{"a"}, Start: tandem.Start{Earliest: true}, Limit: 5}, "from=earliest&limit=5&topic=a"},
 		{Query{Topics: []string{"a"}, Start: tandem.Start{Time: "2026-01-31T08:00:00Z"}, Wait: 2 * time.Second}, "from=2026-01-31T08%3A00%3A00Z&topic=a&wait=2s"},
 		{Query{Topics: []string{"a"}, Start: tandem.Start{Cursor: "c1"}, Filter: filter}, "cursor=c1&filter=%7B%22exact%22%3A%7B%22type%22%3A%22x%22%7D%7D&topic=a"},
+		{Query{Topics: []string{"a"}, Last: 20, Limit: 5, Slow: "conflate"}, "last=20&limit=5&topic=a"},
 	}
 	for _, tt := range tests {
 		c, _ := stand(t, Options{}, func(w http.ResponseWriter, r *http.Request) {
@@ -204,8 +205,10 @@ func TestRead(t *testing.T) {
 		}
 	}
 	c, _ := stand(t, Options{}, nil)
-	if _, err := c.Read(t.Context(), Query{}); tandem.CodeOf(err) != tandem.CodeInvalid {
-		t.Errorf("%v", err)
+	for _, q := range []Query{{}, {Topics: []string{"a"}, Last: -1}, {Topics: []string{"a"}, Last: 1, Start: tandem.Start{Earliest: true}}} {
+		if _, err := c.Read(t.Context(), q); tandem.CodeOf(err) != tandem.CodeInvalid {
+			t.Errorf("%+v: %v", q, err)
+		}
 	}
 }
 

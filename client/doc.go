@@ -1,7 +1,9 @@
 // Package client speaks to the API listener of a Tandem server over HTTP: it publishes events, reads and follows
-// topics, and manages topics, subscriptions and dead letters. It imports only package tandem and the standard library.
+// topics, by server-sent events or WebSocket, and manages topics, subscriptions and dead letters; Webhook takes in what subscriptions
+// send. It links only package tandem, the frames of WebSocket and the standard library.
 //
-// A Client is safe for concurrent use, starts no goroutine that outlives a call, and needs no closing. Every error is a
+// A Client is safe for concurrent use, starts no goroutine that outlives a call, and needs no closing; a Socket, one connection for
+// reading and publishing, does. Every error is a
 // *tandem.Error with the code that the server saw; Unavailable also stands for a server that cannot be reached.
 //
 // What can be sent again without harm is: reads, changes of declarations, and publishing where every event has an id of

@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"net/http"
+	"net/url"
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
@@ -30,6 +31,10 @@ type Message struct {
 
 // StreamOptions configure Stream. The zero value works.
 type StreamOptions struct {
+	// WebSocket uses a WebSocket in place of server-sent events: up to 256 events are sent ahead of the loop, which says how far it
+	// is, and the server can tell a slow loop from a dead connection. Where something in between does not pass WebSocket on the
+	// stream ends with Unsupported.
+	WebSocket bool
 	// Interrupted is told why the stream broke and when it connects again. Nil tells nobody.
 	Interrupted func(err error, again time.Duration)
 	// Progress is told of places behind events that the filter left out, so that a caller who keeps a cursor does not
@@ -37,16 +42,20 @@ type StreamOptions struct {
 	Progress func(tandem.Cursor)
 }
 
-// Stream follows topics: it yields stored events from q.Start on and then new ones as they are stored, each once and in the
+// Stream follows topics: it yields stored events from q.Start on, or the last q.Last, and then new ones as they are stored, each once and in the
 // order of the log, until the loop ends or ctx is done. When the connection breaks it resumes behind the last event,
 // after a wait with jitter, as often as it takes; once it has been connected only an answer that says that it is of no
 // use ends it. A start that is not a cursor is resolved once, at the first connection; if that breaks before the first
 // message it is resolved again.
 //
-// An error is the last thing that it yields. Codes: Invalid, NotFound, Unauthorized, Forbidden; Unavailable when the
+// An error is the last thing that it yields. Codes: Invalid, NotFound, Unauthorized, Forbidden, Unsupported; Unavailable when the
 // server could not be reached in the beginning; Timeout when ctx is done, with its error as cause.
 func (c *Client) Stream(ctx context.Context, q Query, opts StreamOptions) iter.Seq2[Message, error] {
 	return func(yield func(Message, error) bool) {
+		if opts.WebSocket && q.Slow != "" { // it has a window: it is sent no more than it takes
+			yield(Message{}, tandem.Errorf(tandem.CodeInvalid, "Slow is for server-sent events, not for a WebSocket"))
+			return
+		}
 		s := &stream{c: c, q: q, opts: opts, base: streamBase, yield: yield}
 		if err := s.run(ctx); err != nil {
 			yield(Message{}, err)
@@ -104,13 +113,19 @@ func (s *stream) mayResume(err error) bool {
 
 // connect reads one connection to its end.
 func (s *stream) connect(ctx context.Context) error {
-	start := s.q.Start
+	q := s.q
 	if s.cursor != "" {
-		start = tandem.Start{Cursor: s.cursor}
+		q.Start, q.Last = tandem.Start{Cursor: s.cursor}, 0
 	}
-	v, err := s.q.values(start)
+	v, err := q.values()
 	if err != nil {
 		return err
+	}
+	if q.Slow != "" {
+		v.Set("slow", q.Slow)
+	}
+	if s.opts.WebSocket {
+		return s.connectSocket(ctx, v)
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
@@ -131,6 +146,35 @@ func (s *stream) connect(ctx context.Context) error {
 			return silent(ctx, &tandem.Error{Code: tandem.CodeUnavailable, Op: "stream", Err: err})
 		}
 		if err := s.take(m); err != nil {
+			return err
+		}
+	}
+}
+
+// connectSocket is connect by WebSocket.
+func (s *stream) connectSocket(ctx context.Context, query url.Values) error {
+	socket, err := s.c.dial(ctx, "/v1/events", query, SocketOptions{Progress: func(at tandem.Cursor) {
+		s.cursor, s.failures = at, 0
+		if s.opts.Progress != nil {
+			s.opts.Progress(at)
+		}
+	}})
+	if err != nil {
+		return err
+	}
+	defer socket.Close()
+	s.connected = true
+	for {
+		m, err := socket.Next(ctx)
+		var e *tandem.Error
+		if errors.As(err, &e) && e.RetryAfter > 0 { // the server has spread it already
+			s.failures = 0
+		}
+		if err != nil {
+			return err
+		}
+		s.cursor, s.failures = m.Cursor, 0
+		if err := s.give(m); err != nil {
 			return err
 		}
 	}

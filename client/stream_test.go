@@ -73,6 +73,23 @@ func TestStreamResumes(t *testing.T) {
 	}
 }
 
+// TestStreamOfTheLast: the last events are asked for until there is a place to go on from, how to treat the slow each time.
+func TestStreamOfTheLast(t *testing.T) {
+	var asked []string
+	c, _ := stand(t, Options{}, script(&asked, "503", "retry: 1\n\n", "id: c0\n\n", sseEvent("1", "c1")+"event: reconnect\ndata: {\"reason\":\"slow\"}\n\n"))
+	var end error
+	for _, err := range c.Stream(t.Context(), Query{Topics: []string{"a"}, Last: 3, Slow: "disconnect"}, StreamOptions{}) {
+		end = err
+	}
+	if want := "last=3&slow=disconnect&topic=a last=3&slow=disconnect&topic=a last=3&slow=disconnect&topic=a " +
+		"cursor=c0&slow=disconnect&topic=a cursor=c1&slow=disconnect&topic=a"; strings.Join(asked, " ") != want {
+		t.Errorf("asked %v", asked)
+	}
+	if tandem.CodeOf(end) != tandem.CodeNotFound {
+		t.Error(end)
+	}
+}
+
 func TestStreamEndsWithItsLoop(t *testing.T) {
 	var asked []string
 	gone := make(chan struct{})

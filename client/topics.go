@@ -39,7 +39,7 @@ func (c *Client) Topics(ctx context.Context) ([]Topic, error) {
 			Topics []Topic
 			Next   string
 		}
-		if err := c.list(ctx, "/v1/topics", after, 0, &list); err != nil {
+		if err := c.list(ctx, "/v1/topics", nil, after, 0, &list); err != nil {
 			return nil, err
 		}
 		all = append(all, list.Topics...)

@@ -124,7 +124,7 @@ func (l *Log) store(ctx context.Context, b *batch) error {
 		return nil
 	}
 	b.Failed = -1
-	err := l.drv.Append(ctx, &b.Batch)
+	err := l.append(ctx, &b.Batch)
 	l.stats.appended(b, err)
 	if err == nil || tandem.CodeOf(err) != tandem.CodeConflict || b.Failed < 0 {
 		return err
@@ -146,9 +146,12 @@ func (l *Log) receipts(b *batch) []tandem.Receipt {
 	}
 	for i := range b.Records {
 		r := &b.Records[i]
-		out[i] = tandem.Receipt{ID: r.Event.ID, Topic: b.topics[i].Name, Partition: r.Partition, Offset: r.Offset, Duplicate: r.Duplicate}
-		if r.Duplicate {
-			out[i].Partition = r.Stored
+		out[i] = tandem.Receipt{ID: r.Event.ID, Topic: b.topics[i].Name, Partition: r.Partition, Offset: r.Offset}
+		switch {
+		case r.Duplicate:
+			out[i].Duplicate, out[i].Partition = tandem.DuplicateYes, r.Stored
+		case r.Dedup && l.info.Dedup == driver.DedupAtDelivery:
+			out[i].Duplicate = tandem.DuplicateUnknown
 		}
 		if l.info.TotalOrder {
 			out[i].Cursor = tandem.Cursor(cursors[i*numberCursorLen : (i+1)*numberCursorLen])

@@ -85,7 +85,7 @@ func TestAppendCompletes(t *testing.T) {
 			t.Errorf("completed to %+v", events)
 		}
 		for i, r := range got {
-			if r.ID != events[i].ID || r.Topic != "t" || r.Cursor == "" || r.Duplicate {
+			if r.ID != events[i].ID || r.Topic != "t" || r.Cursor == "" || r.Duplicate == tandem.DuplicateYes {
 				t.Errorf("receipt %d is %+v", i, r)
 			}
 		}
@@ -168,8 +168,8 @@ func TestRepeats(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := was[1]
-			want.Duplicate = true
-			if l.Info().TotalOrder && got[1] != want || got[1].Offset != want.Offset || !got[1].Duplicate || got[0].Duplicate {
+			want.Duplicate = tandem.DuplicateYes
+			if l.Info().TotalOrder && got[1] != want || got[1].Offset != want.Offset || got[1].Duplicate != tandem.DuplicateYes || got[0].Duplicate == tandem.DuplicateYes {
 				t.Errorf("%s: %+v, want %+v", name, got[1], want)
 			}
 		}

@@ -11,7 +11,8 @@ import (
 // A cursor is base64url without padding of: version, kind, the eight bytes of the log's identity, and then
 //
 //	kind number: the number of the last event consumed, eight bytes, most significant first;
-//	kind vector: the places in the partitions of each topic (see vector.go).
+//	kind vector: the places in the partitions of each topic (see vector.go);
+//	kind heads: a number, and the partitions that were read further than it says (see heads.go).
 //
 // See docs/adr/0002-one-cursor.md.
 const (
@@ -19,6 +20,7 @@ const (
 
 	kindNumber = 1
 	kindVector = 2
+	kindHeads  = 3 // where a cursor of another log was translated to no single number
 
 	cursorHeader    = 10
 	numberCursorLen = 24 // of 18 bytes
@@ -30,8 +32,9 @@ const (
 type place struct {
 	logID  [8]byte
 	kind   byte
-	number uint64        // kindNumber
+	number uint64        // kindNumber and kindHeads
 	vector []vectorTopic // kindVector
+	heads  []head        // kindHeads
 }
 
 // parseCursor reads a cursor of any log. Code: Invalid.
@@ -57,6 +60,11 @@ func parseCursor(c tandem.Cursor) (place, error) {
 	case kindVector:
 		var ok bool
 		if p.vector, ok = parseVector(body); !ok {
+			return place{}, badCursor("it is cut off")
+		}
+	case kindHeads:
+		var ok bool
+		if p.number, p.heads, ok = parseHeads(body); !ok {
 			return place{}, badCursor("it is cut off")
 		}
 	default:

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
+	"github.com/tandem-hybrid/tandem/eventlog/memlog"
 )
 
 var testLogID = [8]byte{1, 2, 3, 4, 5, 6, 7, 0xff}
@@ -107,4 +108,52 @@ func FuzzCursor(f *testing.F) {
 			t.Fatal(d)
 		}
 	})
+}
+
+// TestPlaceOf: the cursor of a receipt is that of a reader in the same place, whatever the size of the topic, without a detour over the heap.
+func TestPlaceOf(t *testing.T) {
+	for _, parts := range []int{1, 8, 64, 65, tandem.MaxPartitions} {
+		for _, step := range []uint64{1, 1 << 40} {
+			l := &Log{info: driver.Info{LogID: [8]byte{1, 2, 3}}}
+			top := newTopic(driver.Topic{Topic: tandem.Topic{Name: "orders", Partitions: parts}, ID: 1 << 50})
+			v := vectorTopic{name: nameHash("orders"), id: top.ID}
+			for i := range parts {
+				top.live.raise(i, uint64(i)*step)
+				v.next = append(v.next, uint64(i)*step)
+			}
+			v.next[parts/2] = 4711
+			want, err := encodeVector(l.info.LogID, []vectorTopic{v})
+			if err != nil {
+				want = ""
+			}
+			if got := l.placeOf(top, parts/2, 4710); got != want {
+				t.Errorf("%d partitions, %d apart: %s, want %s", parts, step, got, want)
+			}
+			if n := testing.AllocsPerRun(10, func() { l.placeOf(top, 0, 1) }); parts <= 64 && step == 1 && n > 1 {
+				t.Errorf("%d partitions take %v allocations", parts, n)
+			}
+		}
+	}
+}
+
+// TestWidestTopic: a topic that is allowed has a cursor, also when its partitions have drifted apart; a wider one is refused when it is made.
+func TestWidestTopic(t *testing.T) {
+	v := vectorTopic{name: nameHash("orders"), id: 1<<64 - 1, next: make([]uint64, maxVectorPartitions)}
+	for i := range v.next {
+		v.next[i] = 1<<62 + uint64(i%2)<<28 - uint64(i%2)
+	}
+	if _, err := encodeVector([8]byte{}, []vectorTopic{v}); err != nil {
+		t.Error(err)
+	}
+	l, err := Open(t.Context(), memlog.New(memlog.Options{Partitioned: true}), Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if _, err := l.CreateTopic(t.Context(), tandem.Topic{Name: "a", Partitions: maxVectorPartitions}); err != nil {
+		t.Error(err)
+	}
+	if _, err := l.CreateTopic(t.Context(), tandem.Topic{Name: "b", Partitions: maxVectorPartitions + 1}); tandem.CodeOf(err) != tandem.CodeInvalid {
+		t.Errorf("a wider topic: %v", err)
+	}
 }

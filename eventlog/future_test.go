@@ -11,12 +11,22 @@ import (
 
 // A number that this log has not given yet belongs to another life of it: waiting for it would skip what comes until then.
 func TestCursorOfTheFuture(t *testing.T) {
+	for name, opts := range map[string]memlog.Options{"total": {}, "partitioned": {Partitioned: true}} {
+		t.Run(name, func(t *testing.T) { testCursorOfTheFuture(t, opts) })
+	}
+}
+
+func testCursorOfTheFuture(t *testing.T, opts memlog.Options) {
 	ctx := context.Background()
-	l, err := Open(ctx, memlog.New(memlog.Options{}), Options{AutoCreate: true})
+	l, err := Open(ctx, memlog.New(opts), Options{AutoCreate: true})
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer l.Close()
+	info, err := l.CreateTopic(ctx, tandem.Topic{Name: "t", Partitions: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
 	got, err := l.Append(ctx, "t", []tandem.Event{{Source: "/t", Type: "t"}, {Source: "/t", Type: "t"}})
 	if err != nil {
 		t.Fatal(err)
@@ -26,7 +36,14 @@ func TestCursorOfTheFuture(t *testing.T) {
 		t.Fatal(err)
 	}
 	for ahead, want := range map[uint64]string{0: "", 1: tandem.GapForeign, 1000: tandem.GapForeign} {
-		r, err := l.NewReader(ctx, sel, tandem.Start{Cursor: l.cursors.encode(got[1].Offset + ahead)})
+		at := l.cursors.encode(got[1].Offset + ahead)
+		if opts.Partitioned {
+			v := vectorTopic{name: nameHash("t"), id: info.ID, next: []uint64{got[1].Offset + 1 + ahead}}
+			if at, err = encodeVector(l.info.LogID, []vectorTopic{v}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		r, err := l.NewReader(ctx, sel, tandem.Start{Cursor: at})
 		if err != nil {
 			t.Fatal(err)
 		}

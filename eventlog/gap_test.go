@@ -358,3 +358,47 @@ func gapBeforeAnError(t *testing.T, opts memlog.Options, left int) {
 	}
 	t.Error("the gap was never told")
 }
+
+// overtaking calls a function after so many calls of Bounds.
+type overtaking struct {
+	driver.Driver
+	left  int
+	after func()
+}
+
+func (o *overtaking) Bounds(ctx context.Context, id driver.ID, part int) (driver.Bounds, error) {
+	b, err := o.Driver.Bounds(ctx, id, part)
+	if o.left--; o.left == 0 {
+		o.after()
+	}
+	return b, err
+}
+
+// TestGapIsNotInACursorBeforeIt: where retention overtakes a reader in the middle of a page, whoever goes on from the page's cursor is told.
+func TestGapIsNotInACursorBeforeIt(t *testing.T) {
+	now := time.Now()
+	clock := func() time.Time { return now }
+	engine := memlog.New(memlog.Options{Partitioned: true, Now: clock})
+	o := &overtaking{Driver: engine}
+	log := open(t, o, eventlog.Options{Now: clock})
+	if _, err := log.CreateTopic(t.Context(), tandem.Topic{Name: "short", Partitions: 2, Retention: tandem.Duration(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	publish(t, log, "short", 40) // over both partitions
+	o.after = func() {
+		now = now.Add(2 * time.Hour)
+		engine.RunRetention()
+	}
+	r := reader(t, log, tandem.Start{Earliest: true}, "short")
+	o.left = 4 // one for each partition before the page, two for the first that is read
+	p, err := r.Read(t.Context(), tandem.Filter{}, 100)
+	if err != nil || len(p.Events) == 0 || len(p.Events) == 40 || p.Gap != nil {
+		t.Fatalf("the page has %d events, a gap %+v, %v", len(p.Events), p.Gap, err)
+	}
+	for name, r := range map[string]*eventlog.Reader{"the same": r, "another": reader(t, log, tandem.Start{Cursor: p.Cursor}, "short")} {
+		_, gaps := readAll(t, r, 100)
+		if g := oneGap(t, gaps, tandem.GapRetention); g.From != p.Cursor {
+			t.Errorf("%s reader: the gap is from %s, the page ended at %s", name, g.From, p.Cursor)
+		}
+	}
+}

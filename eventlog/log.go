@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -17,6 +18,10 @@ type Options struct {
 	MaxEventBytes int              // largest event, payload and attributes together; zero means tandem.DefaultMaxEventBytes
 	Now           func() time.Time // nil means time.Now
 	AutoCreate    bool             // a topic comes into being when it is first published to
+
+	// Dir is where the ids of events are remembered for an engine that does not recognise every repeat itself; others do not use
+	// it. Empty means in memory: after a restart a day of events is read again before the first of a partition is given out.
+	Dir string
 
 	// The queue of Accept: it refuses with Overloaded beyond either. Zero means 10,000 events and 64 MiB.
 	AcceptEvents int
@@ -54,6 +59,9 @@ type Log struct {
 	batches  sync.Pool // *batch
 	buffers  sync.Pool // *[]tandem.Record
 	stats    counters
+	repeats  *repeats // nil: the engine recognises them when it stores events
+
+	migrations migrations
 
 	close func() error
 
@@ -76,16 +84,30 @@ func Open(ctx context.Context, drv driver.Driver, opts Options) (*Log, error) {
 		drv.Close()
 		return nil, tandem.Wrap("open log", err)
 	}
+	if l.info.Dedup != driver.DedupAtAppend {
+		var err error
+		if l.repeats, err = openRepeats(l); err != nil {
+			drv.Close()
+			return nil, tandem.Wrap("open log", err)
+		}
+	}
 	l.accepted.start(l)
 	l.close = sync.OnceValue(func() error {
 		l.accepted.stop()
-		return drv.Close()
+		err := drv.Close()
+		if l.repeats != nil {
+			err = errors.Join(err, l.repeats.close())
+		}
+		return err
 	})
 	return l, nil
 }
 
 // load reads topics and ends. Nothing is appended yet, so what it sees does not move.
 func (l *Log) load(ctx context.Context) error {
+	if err := l.loadMigrations(ctx); err != nil {
+		return err
+	}
 	all, err := l.drv.Topics(ctx)
 	if err != nil {
 		return err
@@ -133,5 +155,5 @@ func (l *Log) OffsetAt(ctx context.Context, topic driver.ID, partition int, t ti
 // waits, and stops early after a few MiB. It is for readers that keep their own place in each partition; others use a
 // Reader. The records are the caller's, but Data is shared and read-only. Code: NotFound.
 func (l *Log) ReadPartition(ctx context.Context, topic driver.ID, partition int, from uint64, max int, dst []tandem.Record) ([]tandem.Record, error) {
-	return l.drv.Read(ctx, topic, partition, from, max, pageBytes, dst)
+	return l.read(ctx, topic, partition, from, max, pageBytes, dst)
 }

@@ -14,6 +14,7 @@ type part struct {
 	index int
 
 	next uint64          // the offset that the engine is asked for next
+	from uint64          // with TotalOrder: a head start; what lies before was read by the owner of a cursor of another log
 	buf  []tandem.Record // read ahead, all of it before next; from Log.buffers, nil when all was looked at
 	head int             // first of buf that was not looked at
 	held int             // bytes of data in buf that were not looked at
@@ -72,7 +73,7 @@ func (p *part) fill(ctx context.Context, l *Log, events, bytes int) (lost bool, 
 			p.next, lost = before.Removed, true
 		}
 		end := p.end()
-		if buf, err = l.drv.Read(ctx, p.topic.ID, p.index, p.next, events, bytes, buf[:0]); err != nil {
+		if buf, err = l.read(ctx, p.topic.ID, p.index, p.next, events, bytes, buf[:0]); err != nil {
 			break
 		}
 		var after driver.Bounds

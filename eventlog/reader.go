@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"context"
+	"time"
 
 	"github.com/tandem-hybrid/tandem"
 )
@@ -27,9 +28,10 @@ type Reader struct {
 	version uint64       // of the topic table that parts were made of
 	started bool         // the start is resolved: topics that appear from now on are new ones
 
-	pos  uint64      // with TotalOrder: all of the selection up to this number was read
-	gap  *tandem.Gap // to be told by the next Read, without To
-	more bool        // the last Read stopped at a bound, not at the end
+	pos   uint64      // with TotalOrder: all of the selection up to this number was read
+	ahead uint64      // with TotalOrder: the greatest head start of a part, zero when none has one
+	gap   *tandem.Gap // to be told by the next Read, without To
+	more  bool        // the last Read stopped at a bound, not at the end
 
 	// Without TotalOrder:
 	turn  int             // the part that is read next
@@ -41,16 +43,24 @@ type Reader struct {
 // selection is too wide for a cursor), NotFound (a plain name without a topic). A foreign, recreated or overtaken cursor
 // is no error: the first Read returns a page with a Gap.
 func (l *Log) NewReader(ctx context.Context, sel Selection, start tandem.Start) (*Reader, error) {
-	for _, p := range sel.patterns {
-		if !isPattern(p) && l.topics.get(p) == nil {
-			return nil, tandem.Wrap("open reader", noTopic(p))
-		}
+	r, err := l.newReader(sel)
+	if err == nil {
+		err = r.seek(ctx, start)
 	}
-	r := &Reader{log: l, sel: sel}
-	if err := r.seek(ctx, start); err != nil {
+	if err != nil {
 		return nil, tandem.Wrap("open reader", err)
 	}
 	return r, nil
+}
+
+// newReader returns one that has no place yet.
+func (l *Log) newReader(sel Selection) (*Reader, error) {
+	for _, p := range sel.patterns {
+		if !isPattern(p) && l.topics.get(p) == nil {
+			return nil, noTopic(p)
+		}
+	}
+	return &Reader{log: l, sel: sel}, nil
 }
 
 // Read returns what can be read now, at most max events (at least one), without waiting. Events that do not match the filter (the zero
@@ -60,24 +70,32 @@ func (l *Log) NewReader(ctx context.Context, sel Selection, start tandem.Start) 
 // A page has a Gap when events before its first one were lost, also later, when retention overtook the reader: one Gap
 // for each loss. Codes: Unavailable, or Invalid when topics appeared that make the cursor too long.
 func (r *Reader) Read(ctx context.Context, filter tandem.Filter, max int) (tandem.Page, error) {
-	if max < 1 {
-		max = 1
+	return r.read(ctx, &page{max: max, filter: &filter})
+}
+
+func (r *Reader) read(ctx context.Context, w *page) (tandem.Page, error) {
+	w.max = max(1, w.max)
+	if w.maxBytes <= 0 {
+		w.maxBytes = pageBytes
 	}
 	r.more = false
 	// The horizon comes before the topics: a topic that has an event below it is in the table by then.
 	horizon := r.log.horizon.Load()
-	if err := r.refresh(); err != nil {
+	if err := r.refresh(horizon, w.to); err != nil {
 		return tandem.Page{}, err
 	}
-	w := page{max: max, filter: &filter}
 	var err error
 	if r.log.info.TotalOrder {
-		err = r.merge(ctx, &w, horizon)
+		if w.to != nil {
+			horizon = min(horizon, w.to.number+1)
+		}
+		err = r.merge(ctx, w, horizon)
 	} else {
-		err = r.rotate(ctx, &w)
+		err = r.rotate(ctx, w)
 	}
+	r.more = r.more || err != nil // the next Read meets it again
 	if err != nil && len(w.events) == 0 && w.gap == nil {
-		return tandem.Page{}, err // otherwise the next Read meets it again
+		return tandem.Page{}, err
 	}
 	out := tandem.Page{Events: w.events, Cursor: r.Cursor(), Gap: w.gap}
 	if w.gap != nil {
@@ -115,7 +133,7 @@ func (r *Reader) Next(ctx context.Context, filter tandem.Filter, max int) (tande
 // Cursor is the place after all that was read.
 func (r *Reader) Cursor() tandem.Cursor {
 	if r.log.info.TotalOrder {
-		return r.log.cursors.encode(r.pos)
+		return r.cursorAt(r.pos)
 	}
 	c, err := encodeVector(r.log.info.LogID, r.places())
 	if err != nil {
@@ -127,7 +145,7 @@ func (r *Reader) Cursor() tandem.Cursor {
 // CursorAfter returns the place after a record of the last page. It is cheap.
 func (r *Reader) CursorAfter(rec *tandem.Record) tandem.Cursor {
 	if r.log.info.TotalOrder {
-		return r.log.cursors.encode(rec.Position.Offset)
+		return r.cursorAt(rec.Position.Offset)
 	}
 	return r.last.after(r, rec)
 }
@@ -137,24 +155,30 @@ func (r *Reader) Close() {
 	if r.watch != nil {
 		r.watch.Close()
 	}
-	for _, p := range r.parts {
-		p.forget(r.log)
-	}
+	r.Forget()
 }
 
 // page is what one Read collects.
 type page struct {
-	max    int
-	filter *tandem.Filter
-	events []tandem.Record
-	gap    *tandem.Gap
-	bytes  int
-	looked int
+	max      int
+	maxBytes int
+	filter   *tandem.Filter
+	to       *Mark     // nil: no end
+	until    time.Time // zero: no bound
+	events   []tandem.Record
+	gap      *tandem.Gap
+	bytes    int
+	looked   int
 }
 
 // full reports whether no further event may be looked at.
 func (w *page) full() bool {
-	return len(w.events) >= w.max || w.looked >= scanEvents || w.bytes >= pageBytes
+	return len(w.events) >= w.max || w.looked >= scanEvents || w.bytes >= w.maxBytes || w.late()
+}
+
+// late looks at the clock now and then: filters may be costly.
+func (w *page) late() bool {
+	return !w.until.IsZero() && w.looked%16 == 15 && time.Now().After(w.until)
 }
 
 func (w *page) look(rec *tandem.Record) {

@@ -5,8 +5,9 @@ import (
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
 )
 
-// refresh brings the parts up to date with the topics. A part of a topic that is gone is dropped with what it read ahead.
-func (r *Reader) refresh() error {
+// refresh brings the parts up to date with the topics. A part of a topic that is gone is dropped with what it read ahead. A topic that appeared
+// behind a mark, or whose creation has not been told of yet, is left to a later one.
+func (r *Reader) refresh(horizon uint64, to *Mark) error {
 	version := r.log.topics.version.Load()
 	if version == r.version {
 		return nil
@@ -16,11 +17,16 @@ func (r *Reader) refresh() error {
 	for _, p := range r.parts {
 		old[p.topic.ID] = append(old[p.topic.ID], p)
 	}
-	parts := make([]*part, 0, len(r.parts))
+	parts, lives := make([]*part, 0, len(r.parts)), make([]*liveTopic, 0, len(topics))
 	for _, t := range topics {
 		if known := old[t.ID]; known != nil {
 			parts = append(parts, known...)
+			lives = append(lives, t.live)
 			delete(old, t.ID)
+			continue
+		}
+		if r.log.info.TotalOrder && t.Born >= horizon || to != nil && !to.knows(t) {
+			version = r.version
 			continue
 		}
 		if r.started {
@@ -29,17 +35,14 @@ func (r *Reader) refresh() error {
 		for i := range t.live.ends {
 			parts = append(parts, &part{topic: t, index: i})
 		}
+		lives = append(lives, t.live)
 	}
 	for _, gone := range old {
 		for _, p := range gone {
 			p.forget(r.log)
 		}
 	}
-	r.parts, r.version = parts, version
-	r.lives = r.lives[:0]
-	for _, t := range topics {
-		r.lives = append(r.lives, t.live)
-	}
+	r.parts, r.lives, r.version = parts, lives, version
 	if r.log.info.TotalOrder {
 		return nil
 	}

@@ -12,19 +12,31 @@ func (r *Reader) rotate(ctx context.Context, w *page) (err error) {
 	r.last = lastPage{before: r.places()}
 	active := 0
 	for _, p := range r.parts {
-		if p.active() {
+		if p.place() < w.end(p) {
 			active++
 		}
 	}
 	ahead, share := readAhead(max(1, active), w), bufferBytes/max(1, active)
-	if err := r.overtaken(ctx); err != nil {
+	if err := r.overtaken(ctx, w); err != nil {
 		return err
 	}
 	for turns := 0; active > 0 && turns < len(r.parts); turns++ {
 		r.turn %= len(r.parts)
 		p := r.parts[r.turn]
-		if p.buf == nil && p.next < p.end() {
+		end := w.end(p)
+		if p.buf == nil && p.next < end {
+			was, noted := p.next, r.gap != nil
 			if err = r.readAhead(ctx, p, ahead, share); err != nil {
+				break
+			}
+			if w.to != nil && p.place() > end { // overtaken meanwhile
+				p.forget(r.log)
+				p.next = end
+			}
+			if r.gap != nil && !noted && (len(w.events) > 0 || w.gap != nil) {
+				// A gap begins a page. The cursor of this one must not lie behind it: who goes on from there finds it again.
+				p.forget(r.log)
+				p.next, r.gap, r.more = was, nil, true
 				break
 			}
 		}
@@ -32,11 +44,11 @@ func (r *Reader) rotate(ctx context.Context, w *page) (err error) {
 			r.more = true
 			break
 		}
-		for p.buf != nil && !w.full() {
+		for p.buf != nil && p.place() < end && !w.full() {
 			p.look(r.log, w)
 		}
-		r.more = r.more || p.active()
-		if p.buf == nil {
+		r.more = r.more || p.place() < end
+		if p.buf == nil || p.place() >= end {
 			r.turn++
 		}
 	}
@@ -46,10 +58,10 @@ func (r *Reader) rotate(ctx context.Context, w *page) (err error) {
 }
 
 // overtaken looks where retention has overtaken the reader in all partitions at once, so that one loss is one gap.
-func (r *Reader) overtaken(ctx context.Context) error {
+func (r *Reader) overtaken(ctx context.Context, w *page) error {
 	behind := map[*part]uint64{}
 	for _, p := range r.parts {
-		if p.buf != nil || p.next >= p.end() {
+		if p.buf != nil || p.next >= w.end(p) {
 			continue
 		}
 		b, err := r.log.drv.Bounds(ctx, p.topic.ID, p.index)
@@ -60,7 +72,7 @@ func (r *Reader) overtaken(ctx context.Context) error {
 			return err
 		}
 		if b.Removed > p.next {
-			behind[p] = b.Removed
+			behind[p] = min(b.Removed, w.end(p)) // what lies behind a mark is told by its reader
 		}
 	}
 	if len(behind) == 0 {

@@ -2,10 +2,14 @@ package eventlog
 
 import (
 	"context"
+	"math"
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
 )
+
+// all is a horizon behind everything.
+const all = math.MaxUint64
 
 // seek resolves where a new reader starts.
 func (r *Reader) seek(ctx context.Context, start tandem.Start) error {
@@ -20,7 +24,7 @@ func (r *Reader) seek(ctx context.Context, start tandem.Start) error {
 		r.started = true
 		return r.resume(ctx, start.Cursor, at, horizon)
 	}
-	if err := r.refresh(); err != nil {
+	if err := r.refresh(all, nil); err != nil {
 		return err
 	}
 	r.begin()
@@ -77,25 +81,48 @@ func (r *Reader) startAt(ctx context.Context, horizon uint64, at func(*part, dri
 	return nil
 }
 
+// future reports whether a vector is beyond the end of a partition. The engine is asked where it is beyond what was told: a receipt may come
+// before that.
+func (l *Log) future(ctx context.Context, vector []vectorTopic) bool {
+	for i := range vector {
+		l.topics.mu.RLock()
+		t := l.topics.byID[vector[i].id]
+		l.topics.mu.RUnlock()
+		for p, next := range vector[i].next {
+			if t == nil || p >= len(t.live.ends) || next <= t.live.ends[p].Load() {
+				continue
+			}
+			if b, err := l.drv.Bounds(ctx, t.ID, p); err == nil && next > b.End {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // resume places the reader after a cursor, or, if that belongs to another log, at the earliest event with a gap.
 func (r *Reader) resume(ctx context.Context, c tandem.Cursor, at place, horizon uint64) error {
 	l := r.log
-	kind := byte(kindVector)
-	if l.info.TotalOrder {
-		kind = kindNumber
+	reason := tandem.GapForeign
+	if at.logID != l.info.LogID && l.migrated(at.logID) {
+		ok, why, err := r.resumeMigrated(ctx, c, at, horizon)
+		if ok || err != nil {
+			return err
+		}
+		reason = why
 	}
 	// A number that was not given yet: the log was restored from an older copy, or its identity was copied.
-	future := kind == kindNumber && at.number >= horizon
-	if at.logID != l.info.LogID || at.kind != kind || future {
+	future := l.info.TotalOrder && at.future(horizon) || !l.info.TotalOrder && l.future(ctx, at.vector)
+	if at.logID != l.info.LogID || (at.kind == kindVector) == l.info.TotalOrder || future {
 		r.started = false
-		if err := r.refresh(); err != nil {
+		if err := r.refresh(all, nil); err != nil {
 			return err
 		}
 		r.begin()
 		if err := r.earliest(ctx, horizon); err != nil {
 			return err
 		}
-		r.gap = &tandem.Gap{Reason: tandem.GapForeign, From: c}
+		r.gap = &tandem.Gap{Reason: reason, From: c}
 		return nil
 	}
 	r.pos = at.number
@@ -112,7 +139,9 @@ func (r *Reader) resume(ctx context.Context, c tandem.Cursor, at place, horizon 
 		}
 	}()
 	if l.info.TotalOrder {
-		return r.refresh() // notes the topics that were recreated since
+		err := r.refresh(horizon, nil) // notes the topics that were recreated since
+		r.resumeHeads(at.heads)
+		return err
 	}
 	for _, t := range l.topics.match(r.sel) {
 		if v := places[t.ID]; v != nil {
@@ -125,5 +154,5 @@ func (r *Reader) resume(ctx context.Context, c tandem.Cursor, at place, horizon 
 			}
 		}
 	}
-	return r.refresh() // the others appeared since: they are read from their start
+	return r.refresh(all, nil) // the others appeared since: they are read from their start
 }

@@ -42,6 +42,11 @@ func (l *Log) ScanState(ctx context.Context, prefix string, fn func(key string, 
 	return l.drv.ScanState(ctx, prefix, afterPrefix(prefix), fn)
 }
 
+// ScanStateFrom is ScanState from the first key that is at or after from, which must begin with prefix.
+func (l *Log) ScanStateFrom(ctx context.Context, prefix, from string, fn func(key string, value []byte) bool) error {
+	return l.drv.ScanState(ctx, max(prefix, from), afterPrefix(prefix), fn)
+}
+
 // afterPrefix returns the smallest string greater than all that begin with prefix, "" when there is none.
 func afterPrefix(prefix string) string {
 	b := []byte(prefix)

@@ -56,7 +56,7 @@ func TestRepeatInAnotherForm(t *testing.T) {
 		if tandem.CodeOf(err) != c.code {
 			t.Errorf("%s: %v", c.name, err)
 		}
-		if err == nil && receipts[0].Duplicate != c.duplicate {
+		if err == nil && (receipts[0].Duplicate == tandem.DuplicateYes) != c.duplicate {
 			t.Errorf("%s: duplicate %v", c.name, receipts[0].Duplicate)
 		}
 	}

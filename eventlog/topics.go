@@ -24,6 +24,7 @@ type TopicInfo struct {
 type topic struct {
 	driver.Topic
 	keyRule string // attribute or data.PATH, "" for the subject
+	hash    uint32 // of the name, for cursors
 	live    *liveTopic
 }
 
@@ -35,7 +36,7 @@ type liveTopic struct {
 }
 
 func newTopic(dt driver.Topic) *topic {
-	t := &topic{Topic: dt, live: &liveTopic{ends: make([]atomic.Uint64, dt.Partitions), watches: map[*Watch]struct{}{}}}
+	t := &topic{Topic: dt, hash: nameHash(dt.Name), live: &liveTopic{ends: make([]atomic.Uint64, dt.Partitions), watches: map[*Watch]struct{}{}}}
 	t.setKeyRule()
 	return t
 }
@@ -91,8 +92,16 @@ func (tt *topicTable) put(t *topic) {
 	for w := range tt.watches {
 		if w.sel.Match(t.Name) {
 			t.live.watches[w] = struct{}{}
-			w.signal()
 		}
+	}
+}
+
+// wake signals those who wait for a topic.
+func (tt *topicTable) wake(t *topic) {
+	tt.mu.RLock()
+	defer tt.mu.RUnlock()
+	for w := range t.live.watches {
+		w.signal()
 	}
 }
 
@@ -192,6 +201,10 @@ func (l *Log) CreateTopic(ctx context.Context, spec tandem.Topic) (TopicInfo, er
 	if err := checkTopic(&spec); err != nil {
 		return TopicInfo{}, tandem.Wrap("create topic", err)
 	}
+	if !l.info.TotalOrder && spec.Partitions > maxVectorPartitions {
+		return TopicInfo{}, tandem.Errorf(tandem.CodeInvalid, "create topic: the engine %s has a place for each partition in a cursor", l.info.Engine).
+			WithField("/partitions", "must be from 1 to %d with this engine", maxVectorPartitions)
+	}
 	l.topics.change.Lock()
 	defer l.topics.change.Unlock()
 	dt, err := l.drv.CreateTopic(ctx, spec)
@@ -205,12 +218,31 @@ func (l *Log) CreateTopic(ctx context.Context, spec tandem.Topic) (TopicInfo, er
 		}
 	}
 	l.topics.put(t)
-	if l.info.TotalOrder {
+	if !l.info.TotalOrder {
+		l.catchUp(ctx, t)
+	} else {
 		// The driver promises that all before Born are readable. After put, so that who sees the place sees the topic.
 		l.raise(dt.Born + 1)
 	}
+	l.topics.wake(t)
 	l.topics.tell()
 	return TopicInfo{Topic: t.Topic.Topic, ID: t.ID}, nil
+}
+
+// catchUp takes the ends of a topic as the engine has them: not every engine counts from zero, an adopted topic has events, and others may
+// have written before it was made known. Under mu, since Notify may move them on.
+func (l *Log) catchUp(ctx context.Context, t *topic) {
+	for i := range t.live.ends {
+		b, err := l.drv.Bounds(ctx, t.ID, i)
+		if err != nil {
+			return // deleted meanwhile, or closed
+		}
+		l.topics.mu.Lock()
+		if b.End > t.live.ends[i].Load() {
+			t.live.raise(i, b.End)
+		}
+		l.topics.mu.Unlock()
+	}
 }
 
 // UpdateTopic changes a topic's declaration; zero fields take their defaults, but zero Partitions keeps the number there
@@ -240,7 +272,7 @@ func (l *Log) UpdateTopic(ctx context.Context, spec tandem.Topic) (TopicInfo, er
 	if err != nil {
 		return TopicInfo{}, tandem.Wrap("update topic "+spec.Name, err)
 	}
-	t := &topic{Topic: dt, live: old.live}
+	t := &topic{Topic: dt, hash: nameHash(dt.Name), live: old.live}
 	t.setKeyRule()
 	l.topics.put(t)
 	l.topics.tell()
@@ -260,6 +292,11 @@ func (l *Log) DeleteTopic(ctx context.Context, name string) error {
 	}
 	l.topics.drop(t)
 	l.topics.tell()
+	if l.repeats != nil {
+		if err := l.repeats.forget(t.ID); err != nil {
+			l.opts.Logger.Warn("the ids of a deleted topic are remembered a while longer", "topic", name, "error", err)
+		}
+	}
 	if l.info.TotalOrder {
 		// The topic is gone whether or not this is stored, nor does the caller's end change that.
 		if err := l.keepHorizon(context.WithoutCancel(ctx)); err != nil {

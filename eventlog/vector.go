@@ -23,6 +23,9 @@ type vectorTopic struct {
 	next []uint64 // offset to read next, by partition
 }
 
+// maxVectorPartitions is how many partitions a topic may have, so that its cursor fits also when they have drifted apart by 2²⁸ events.
+const maxVectorPartitions = 512
+
 func nameHash(topic string) uint32 {
 	h := fnv.New32a()
 	h.Write([]byte(topic))
@@ -42,16 +45,9 @@ func encodeVector(logID [8]byte, topics []vectorTopic) (tandem.Cursor, error) {
 	raw = append(raw, logID[:]...)
 	raw = binary.AppendUvarint(raw, uint64(len(topics)))
 	var last driver.ID
-	for _, t := range topics {
-		raw = binary.BigEndian.AppendUint32(raw, t.name)
-		raw = binary.AppendUvarint(raw, uint64(t.id-last))
-		last = t.id
-		raw = binary.AppendUvarint(raw, uint64(len(t.next)))
-		base := slices.Min(t.next)
-		raw = binary.AppendUvarint(raw, base)
-		for _, n := range t.next {
-			raw = binary.AppendUvarint(raw, n-base)
-		}
+	for i := range topics {
+		raw = topics[i].append(raw, last)
+		last = topics[i].id
 	}
 	if n := base64.RawURLEncoding.EncodedLen(len(raw)); n > maxCursorLen {
 		return "", tandem.Errorf(tandem.CodeInvalid, "the selection of %d topics is too wide: its cursor would have %d bytes, at most %d fit", len(topics), n, maxCursorLen).
@@ -59,6 +55,19 @@ func encodeVector(logID [8]byte, topics []vectorTopic) (tandem.Cursor, error) {
 			WithHint("select fewer topics, or topics with fewer partitions")
 	}
 	return tandem.Cursor(base64.RawURLEncoding.EncodeToString(raw)), nil
+}
+
+// append writes the place in a topic behind that in the one with the ID last.
+func (t *vectorTopic) append(raw []byte, last driver.ID) []byte {
+	raw = binary.BigEndian.AppendUint32(raw, t.name)
+	raw = binary.AppendUvarint(raw, uint64(t.id-last))
+	raw = binary.AppendUvarint(raw, uint64(len(t.next)))
+	base := slices.Min(t.next)
+	raw = binary.AppendUvarint(raw, base)
+	for _, n := range t.next {
+		raw = binary.AppendUvarint(raw, n-base)
+	}
+	return raw
 }
 
 // parseVector reads the body of a cursor of kind vector and reports whether it is one.
@@ -106,14 +115,21 @@ func parseVector(b []byte) ([]vectorTopic, bool) {
 // placeOf returns the cursor after one stored event of a topic, for its receipt: the other partitions are where they are
 // now. It is empty for a topic with more partitions than fit.
 func (l *Log) placeOf(t *topic, partition int, offset uint64) tandem.Cursor {
-	v := vectorTopic{name: nameHash(t.Name), id: t.ID, next: make([]uint64, len(t.live.ends))}
-	for i := range v.next {
-		v.next[i] = t.live.ends[i].Load()
+	var (
+		next [64]uint64 // none of these leaves the stack, for topics of a usual size
+		raw  [256]byte
+		text [344]byte
+	)
+	v := vectorTopic{name: t.hash, id: t.ID, next: next[:0]}
+	for i := range t.live.ends {
+		v.next = append(v.next, t.live.ends[i].Load())
 	}
 	v.next[partition] = offset + 1
-	c, err := encodeVector(l.info.LogID, []vectorTopic{v})
-	if err != nil {
+	b := append(raw[:0], cursorVersion, kindVector)
+	b = append(b, l.info.LogID[:]...)
+	b = v.append(append(b, 1), 0)
+	if base64.RawURLEncoding.EncodedLen(len(b)) > maxCursorLen {
 		return ""
 	}
-	return c
+	return tandem.Cursor(base64.RawURLEncoding.AppendEncode(text[:0], b))
 }

@@ -1,16 +1,26 @@
 package outbox
 
-import _ "embed"
+import (
+	"context"
+	"database/sql"
+	"strings"
+	"time"
 
-//go:embed schema.sql
-var schemaSQLite string
+	"github.com/tandem-hybrid/tandem"
+)
 
-// dialect holds what differs between databases: the statements. Parameters are numbered ?1, ?2, …
+// dialect holds what differs between databases: the statements, and how relays share the rows. Times are Unix
+// milliseconds of the caller's clock; a database that many machines use reckons with the spans between them, by its own.
 type dialect struct {
-	schema string
+	outboxSchema string
+	inboxSchema  string
+	event        func(json []byte) any // an event as a parameter
+	relay        func(*Relay) sender
+	poll         time.Duration // by default
 
+	// Outbox
 	insert  string // topic, key, event, written, holder, until → id
-	load    string // id → topic, key, event, holder, until, attempts, reason
+	load    string // id, now → topic, key, event, holder, milliseconds that it is held, attempts, reason
 	behind  string // topic, key, id → whether an earlier row of the key waits
 	take    string // holder, until, id, now: unless somebody else holds it
 	drop    string // id, holder, now: only while held
@@ -18,54 +28,36 @@ type dialect struct {
 	release string // ids (JSON array), due, failed attempts to add, holder: only what it holds
 	free    string // ids (JSON array), holder: only what it holds
 	aside   string // id, reason, holder: only while it holds it
+	stats   string // → waiting, set aside, oldest waiting
 
+	// Relays that share by leases
 	claim string // holder, until, now, rows, bytes → id, topic, key, event, attempts
 	next  string // now → when a row that is held or backs off may be taken, or NULL
-	stats string // → waiting, set aside, oldest waiting
 
+	// Relays that share by buckets
+	plan  string // settings of a transaction that only reads
+	due   string // → buckets that have something to send, and whether each has its row to lock
+	lock  string // bucket, milliseconds: locks it while the transaction lives, and is idle for no longer → bucket and five columns, if it was free
+	read  string // bucket, rows, bytes → id, topic, key, event, attempts, whether the row was free, in order; locks what was
+	later string // ids (JSON array), milliseconds from now, failed attempts to add
+
+	// Inbox
 	seen   string // source, id, now
 	forget string // before
 }
 
-func sqlite() dialect {
-	return dialect{
-		schema: schemaSQLite,
-		insert: `INSERT INTO tandem_outbox (topic, key, event, written_at, held_by, held_until)
-			VALUES (?1, ?2, ?3, ?4, ?5, ?6) RETURNING id`,
-		load: `SELECT topic, key, event, held_by, held_until, attempts, reason FROM tandem_outbox WHERE id = ?1`,
-		behind: `SELECT EXISTS (SELECT 1 FROM tandem_outbox
-			WHERE topic = ?1 AND key = ?2 AND id < ?3 AND reason IS NULL)`,
-		take: `UPDATE tandem_outbox SET held_by = ?1, held_until = ?2
-			WHERE id = ?3 AND reason IS NULL AND (held_by = ?1 OR held_until <= ?4)`,
-		drop:   `DELETE FROM tandem_outbox WHERE id = ?1 AND held_by = ?2 AND held_until > ?3`,
-		remove: `DELETE FROM tandem_outbox WHERE id IN (SELECT value FROM json_each(?1))`,
-		release: `UPDATE tandem_outbox SET held_by = '', held_until = 0, due_at = ?2, attempts = attempts + ?3
-			WHERE held_by = ?4 AND id IN (SELECT value FROM json_each(?1))`,
-		free: `UPDATE tandem_outbox SET held_by = '', held_until = 0, attempts = attempts + 1
-			WHERE held_by = ?2 AND id IN (SELECT value FROM json_each(?1))`,
-		aside: `UPDATE tandem_outbox SET held_by = '', held_until = 0, attempts = attempts + 1, reason = ?2
-			WHERE id = ?1 AND held_by = ?3`,
-
-		// Rows of a key are taken together or from the front: a row behind one that somebody holds, or that backs off,
-		// is left. The inner LIMIT bounds the rows read, the running sum the bytes, but one row is always taken.
-		claim: `UPDATE tandem_outbox SET held_by = ?1, held_until = ?2 WHERE id IN (
-			SELECT id FROM (
-				SELECT id, SUM(bytes) OVER (ORDER BY id) - bytes AS before FROM (
-					SELECT o.id, length(o.event) AS bytes FROM tandem_outbox o
-					WHERE o.reason IS NULL AND o.held_until <= ?3 AND o.due_at <= ?3
-					AND (o.key = '' OR NOT EXISTS (SELECT 1 FROM tandem_outbox p
-						WHERE p.topic = o.topic AND p.key = o.key AND p.id < o.id AND p.reason IS NULL
-						AND (p.held_until > ?3 OR p.due_at > ?3)))
-					ORDER BY o.id LIMIT ?4))
-			WHERE before < ?5)
-			RETURNING id, topic, key, event, attempts`,
-		next: `SELECT MIN(MAX(held_until, due_at)) FROM tandem_outbox
-			WHERE reason IS NULL AND (held_until > ?1 OR due_at > ?1)`,
-		stats: `SELECT COUNT(*) FILTER (WHERE reason IS NULL), COUNT(*) FILTER (WHERE reason IS NOT NULL),
-			MIN(written_at) FILTER (WHERE reason IS NULL) FROM tandem_outbox`,
-
-		seen: `INSERT INTO tandem_inbox (source, id, seen_at) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING`,
-		forget: `DELETE FROM tandem_inbox WHERE (source, id) IN
-			(SELECT source, id FROM tandem_inbox WHERE seen_at < ?1 ORDER BY seen_at LIMIT 8)`,
+// detect asks the database what it is. Codes: Unsupported, or what package tandem gives an error of the database.
+func detect(ctx context.Context, db *sql.DB) (dialect, error) {
+	var version string
+	err := db.QueryRowContext(ctx, "SELECT version()").Scan(&version)
+	if err == nil {
+		if strings.HasPrefix(version, "PostgreSQL ") {
+			return postgres(), nil
+		}
+		return dialect{}, tandem.Errorf(tandem.CodeUnsupported, "the database is %q: it has to be PostgreSQL or SQLite", version)
 	}
+	if db.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&version) == nil {
+		return sqlite(), nil
+	}
+	return dialect{}, tandem.Wrap("ask the database what it is", err)
 }

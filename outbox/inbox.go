@@ -19,21 +19,26 @@ type Inbox struct {
 // DefaultKeep is how long an Inbox remembers an event: a day longer than topics keep events by default.
 const DefaultKeep = tandem.DefaultRetention + 24*time.Hour
 
-// OpenInbox creates the tables in db where they are missing. keep is how long an event is remembered; zero means
+// OpenInbox creates its table in db, which is SQLite or PostgreSQL, where it is missing. keep is how long an event is remembered; zero means
 // DefaultKeep. An event that is redriven or replayed after that takes its effect again.
 func OpenInbox(ctx context.Context, db *sql.DB, keep time.Duration) (*Inbox, error) {
 	if keep <= 0 {
 		keep = DefaultKeep
 	}
-	in := &Inbox{sql: sqlite(), keep: keep, now: time.Now}
-	if _, err := db.ExecContext(ctx, in.sql.schema); err != nil {
+	dialect, err := detect(ctx, db)
+	if err != nil {
+		return nil, tandem.Wrap("open the inbox", err)
+	}
+	if err := dialect.create(ctx, db, dialect.inboxSchema); err != nil {
 		return nil, tandem.Wrap("create the inbox", err)
 	}
-	return in, nil
+	return &Inbox{sql: dialect, keep: keep, now: time.Now}, nil
 }
 
 // Seen notes an event in the caller's transaction and reports whether it was noted before: then its effect is there, and
 // the caller only has to answer as it did the first time. If the transaction is rolled back, the event is not noted.
+// While another transaction that noted the event is open, Seen waits for its end. Above READ COMMITTED PostgreSQL may then
+// fail the transaction (SQLSTATE 40001): run it again, as such transactions have to be in any case.
 func (in *Inbox) Seen(ctx context.Context, tx *sql.Tx, source, id string) (bool, error) {
 	now := in.now()
 	// Forgetting a few for each that comes bounds the table without anybody who has to clean it.

@@ -1,6 +1,8 @@
 package outbox
 
 import (
+	"context"
+	"database/sql"
 	"fmt"
 	"net/http/httptest"
 	"testing"
@@ -9,8 +11,9 @@ import (
 	"github.com/tandem-hybrid/tandem"
 )
 
-func TestInbox(t *testing.T) {
-	db := openDB(t, t.TempDir())
+func TestInbox(t *testing.T) { onEach(t, testInbox) }
+
+func testInbox(t *testing.T, db *sql.DB) {
 	in, err := OpenInbox(t.Context(), db, time.Hour)
 	if err != nil {
 		t.Fatal(err)
@@ -50,6 +53,59 @@ func TestInbox(t *testing.T) {
 	var n int
 	if err := db.QueryRow("SELECT COUNT(*) FROM tandem_inbox").Scan(&n); err != nil || n != 5 {
 		t.Errorf("%d rows after an hour, want the 5 new ones (%v)", n, err)
+	}
+}
+
+// Transactions beside each other wait only where both are about the same event, and then for each other's end.
+func TestPostgresInboxOfTwo(t *testing.T) {
+	db := openPostgres(t)
+	in, err := OpenInbox(t.Context(), db, time.Hour)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec("INSERT INTO tandem_inbox SELECT '/x', 'old' || i, now() - interval '2 hours' FROM generate_series(1, 20) i"); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	defer cancel()
+	begin := func() *sql.Tx {
+		tx, err := db.BeginTx(ctx, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { tx.Rollback() })
+		return tx
+	}
+	for _, commits := range []bool{false, true} {
+		one, two := begin(), begin()
+		if seen, err := in.Seen(ctx, one, "/x", "1"); seen || err != nil {
+			t.Fatal(seen, err)
+		}
+		if seen, err := in.Seen(ctx, two, "/x", "2"); seen || err != nil {
+			t.Fatalf("beside a transaction about another event: %v, %v", seen, err)
+		}
+		answer := make(chan error)
+		go func() {
+			seen, err := in.Seen(ctx, two, "/x", "1")
+			if err == nil && seen != commits {
+				err = fmt.Errorf("seen is %v after the other ended with commit=%v", seen, commits)
+			}
+			answer <- err
+		}()
+		select {
+		case err := <-answer:
+			t.Fatalf("it did not wait for the other: %v", err)
+		case <-time.After(100 * time.Millisecond):
+		}
+		if commits {
+			one.Commit()
+		} else {
+			one.Rollback()
+		}
+		if err := <-answer; err != nil {
+			t.Error(err)
+		}
+		two.Rollback()
 	}
 }
 

@@ -33,14 +33,18 @@ type Options struct {
 	// PublishNow has. Zero means 10s. Negative writes free rows, which the relay takes at once: for a service that does
 	// not call PublishNow.
 	Hold time.Duration
-	// Poll is the longest wait of an idle relay, for rows that another process wrote. Zero means 30s. Rows of this
-	// Outbox, leases that end and retries wake it by themselves.
+	// Poll is the longest wait of an idle relay, for rows that another process wrote. Zero means 30s, on PostgreSQL 500ms.
+	// Rows of this Outbox wake it by themselves; so do leases that end and retries, which on PostgreSQL may be late by Poll.
 	Poll time.Duration
+	// Parallel is how many batches a relay sends at a time on PostgreSQL, each with a connection of its own to the
+	// database. Zero means 4. On SQLite it is one.
+	Parallel int
 	// Backoff is the wait after failures, base times two to the number of failures, capped, with full jitter. Zero
 	// fields mean 100ms and 30s.
 	Backoff tandem.Backoff
 	// SetAside, when set, is called in the transaction that sets a row aside, so that the service can note in its own
-	// tables that the event will not be published. An error undoes the transaction, and the row is tried again.
+	// tables that the event will not be published. An error undoes what it did, and the row is tried again. On PostgreSQL
+	// it may be called by several goroutines at a time, each with a transaction of its own.
 	SetAside func(ctx context.Context, tx *sql.Tx, row Row) error
 	// Logger gets what nobody is returned: failures of the relay. Nil discards.
 	Logger *slog.Logger
@@ -68,18 +72,21 @@ type Outbox struct {
 }
 
 const (
-	defaultHold = 10 * time.Second
-	defaultPoll = 30 * time.Second
+	defaultHold     = 10 * time.Second
+	defaultPoll     = 30 * time.Second       // where others who write are rare
+	bucketPoll      = 500 * time.Millisecond // where they are the rule
+	defaultParallel = 4
 )
 
 // Open creates the tables in db where they are missing and returns an Outbox that sends to pub. The caller keeps db and
-// closes it, after the relay is stopped.
+// closes it, after the relay is stopped. db is SQLite or PostgreSQL, which Open finds out. Code: Unsupported when it is
+// neither.
 func Open(ctx context.Context, db *sql.DB, pub Publisher, opts Options) (*Outbox, error) {
 	if opts.Hold == 0 {
 		opts.Hold = defaultHold
 	}
-	if opts.Poll <= 0 {
-		opts.Poll = defaultPoll
+	if opts.Parallel <= 0 {
+		opts.Parallel = defaultParallel
 	}
 	if opts.Backoff.Base <= 0 {
 		opts.Backoff.Base = tandem.Duration(100 * time.Millisecond)
@@ -93,11 +100,17 @@ func Open(ctx context.Context, db *sql.DB, pub Publisher, opts Options) (*Outbox
 	if opts.now == nil {
 		opts.now = time.Now
 	}
-	o := &Outbox{db: db, pub: pub, opts: opts, sql: sqlite(), holder: tandem.NewID(), wake: make(chan struct{}, 1)}
-	if _, err := db.ExecContext(ctx, o.sql.schema); err != nil {
+	dialect, err := detect(ctx, db)
+	if err != nil {
+		return nil, tandem.Wrap("open the outbox", err)
+	}
+	if err := dialect.create(ctx, db, dialect.outboxSchema); err != nil {
 		return nil, tandem.Wrap("create the outbox", err)
 	}
-	return o, nil
+	if opts.Poll <= 0 {
+		opts.Poll = dialect.poll
+	}
+	return &Outbox{db: db, pub: pub, opts: opts, sql: dialect, holder: tandem.NewID(), wake: make(chan struct{}, 1)}, nil
 }
 
 // WriteTx writes events to the table in the caller's transaction and returns the ids of their rows, in the order given.
@@ -134,7 +147,7 @@ func (o *Outbox) WriteTx(ctx context.Context, tx *sql.Tx, topic string, events .
 	ids := make([]int64, len(events))
 	for i := range checked {
 		e := &checked[i]
-		body := tandem.AppendEventJSON(nil, e)
+		body := o.sql.event(tandem.AppendEventJSON(nil, e))
 		err := tx.QueryRowContext(ctx, o.sql.insert, topic, e.Ordering(), body, now.UnixMilli(), holder, until).Scan(&ids[i])
 		if err != nil {
 			return nil, tandem.Wrap("write to the outbox", err)

@@ -22,6 +22,8 @@ type standIn struct {
 	stored []tandem.Event
 	ids    map[string]bool
 	calls  int
+	// repeats are events that came again.
+	repeats int
 	// answer, when set, is asked before events are stored.
 	answer func(ctx context.Context, topic string, events []tandem.Event) error
 	// lose, when set, stores the events and then fails: the receipt is lost.
@@ -43,8 +45,11 @@ func (s *standIn) Publish(ctx context.Context, topic string, events ...tandem.Ev
 	receipts := make([]tandem.Receipt, len(events))
 	for i, e := range events {
 		key := e.Source + "\x00" + e.ID
-		receipts[i] = tandem.Receipt{ID: e.ID, Topic: topic, Duplicate: s.ids[key]}
-		if !s.ids[key] {
+		receipts[i] = tandem.Receipt{ID: e.ID, Topic: topic}
+		if s.ids[key] {
+			receipts[i].Duplicate = tandem.DuplicateYes
+			s.repeats++
+		} else {
 			if s.ids == nil {
 				s.ids = map[string]bool{}
 			}
@@ -53,7 +58,9 @@ func (s *standIn) Publish(ctx context.Context, topic string, events ...tandem.Ev
 		}
 	}
 	if lose != nil {
-		return nil, lose()
+		if err := lose(); err != nil {
+			return nil, err
+		}
 	}
 	return receipts, nil
 }
@@ -147,9 +154,11 @@ func relaying(t *testing.T, log *standIn, opts Options, fn func(t *testing.T, o 
 	})
 }
 
-func TestWriteThenPublishNow(t *testing.T) {
+func TestWriteThenPublishNow(t *testing.T) { onEach(t, testWriteThenPublishNow) }
+
+func testWriteThenPublishNow(t *testing.T, db *sql.DB) {
 	log := &standIn{}
-	o := open(t, openDB(t, t.TempDir()), log, Options{})
+	o := open(t, db, log, Options{})
 	e := event("o1", "order.placed")
 	e.Meta = tandem.Meta{Key: "customer-7", Flow: "f", Causes: []string{"c"}, Operation: "op"}
 	ids := write(t, o, e)
@@ -166,6 +175,24 @@ func TestWriteThenPublishNow(t *testing.T) {
 	if _, err := o.PublishNow(t.Context(), ids...); tandem.CodeOf(err) != tandem.CodeNotFound {
 		t.Errorf("a row that is gone: %v", err)
 	}
+	// One that failed is free for the relay, and goes before those of its key.
+	log.set(func() {
+		log.answer = func(context.Context, string, []tandem.Event) error { return errors.New("no route to host") }
+	})
+	ids = write(t, o, event("a", "1"), event("a", "2"))
+	if _, err := o.PublishNow(t.Context(), ids...); err == nil {
+		t.Error("the stand-in took it")
+	}
+	log.set(func() { log.answer = nil })
+	if _, err := o.PublishNow(t.Context(), ids[1]); tandem.CodeOf(err) != tandem.CodeConflict {
+		t.Errorf("a later event of the key: %v", err)
+	}
+	r := NewRelay(o)
+	if _, err := r.sender.round(t.Context(), nil); err != nil {
+		t.Error(err)
+	}
+	wantSent(t, log, "o1order.placed", "a1", "a2")
+	wantStats(t, o, 0, 0)
 }
 
 func TestRolledBackIsNotPublished(t *testing.T) {
@@ -184,8 +211,10 @@ func TestRolledBackIsNotPublished(t *testing.T) {
 	})
 }
 
-func TestWriteRefusesWhatTheLogWould(t *testing.T) {
-	o := open(t, openDB(t, t.TempDir()), &standIn{}, Options{})
+func TestWriteRefusesWhatTheLogWould(t *testing.T) { onEach(t, testWriteRefuses) }
+
+func testWriteRefuses(t *testing.T, db *sql.DB) {
+	o := open(t, db, &standIn{}, Options{})
 	for name, e := range map[string]tandem.Event{"no type": {Subject: "a"}, "bad data": {Type: "t", Data: []byte("{")}} {
 		tx, err := o.db.BeginTx(t.Context(), nil)
 		if err != nil {

@@ -52,7 +52,7 @@ func (o *Outbox) PublishNow(ctx context.Context, ids ...int64) ([]Result, error)
 
 func (o *Outbox) publishRow(ctx context.Context, id int64) (Result, error) {
 	now := o.opts.now()
-	row, err := o.load(ctx, id)
+	row, err := o.load(ctx, id, now)
 	if err != nil {
 		return Result{}, err
 	}
@@ -138,12 +138,12 @@ type stored struct {
 	heldUntil time.Time
 }
 
-func (o *Outbox) load(ctx context.Context, id int64) (stored, error) {
+func (o *Outbox) load(ctx context.Context, id int64, now time.Time) (stored, error) {
 	s := stored{Row: Row{ID: id}}
 	var body []byte
-	var until int64
+	var held int64 // milliseconds from now
 	var reason sql.NullString
-	err := o.db.QueryRowContext(ctx, o.sql.load, id).Scan(&s.Topic, &s.key, &body, &s.heldBy, &until, &s.Attempts, &reason)
+	err := o.db.QueryRowContext(ctx, o.sql.load, id, now.UnixMilli()).Scan(&s.Topic, &s.key, &body, &s.heldBy, &held, &s.Attempts, &reason)
 	switch {
 	case errors.Is(err, sql.ErrNoRows):
 		return s, tandem.Errorf(tandem.CodeNotFound, "row %d is not in the outbox: it was sent, or never committed", id)
@@ -152,7 +152,7 @@ func (o *Outbox) load(ctx context.Context, id int64) (stored, error) {
 	case reason.Valid:
 		return s, tandem.Errorf(tandem.CodeConflict, "row %d was set aside: %s", id, reason.String)
 	}
-	s.heldUntil = time.UnixMilli(until)
+	s.heldUntil = time.UnixMilli(now.UnixMilli() + held)
 	s.Event, err = parse(body, s.key)
 	return s, err
 }

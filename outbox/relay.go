@@ -1,29 +1,20 @@
 package outbox
 
 import (
-	"cmp"
 	"context"
-	"database/sql"
-	"errors"
-	"math/rand/v2"
-	"slices"
 	"sync"
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
 )
 
-// Bounds of what a relay takes at a time: rows, and bytes of events beyond the first.
-const (
-	batchRows  = 100
-	batchBytes = 1 << 20
-)
-
-// Relay sends in the background what PublishNow did not: rows whose sender failed or died, in order per key, in
-// batches. It reads the table only when it is woken, when a lease or a wait ends, and every Options.Poll.
+// Relay sends in the background what PublishNow did not: rows whose sender failed or died, and rows that others wrote,
+// in order per key, in batches. On SQLite it reads the table only when it is woken, when a lease or a wait ends, and every
+// Options.Poll; on PostgreSQL often while there are rows, and more and more seldom when there are none.
 type Relay struct {
 	box    *Outbox
-	holder string
+	sender sender
+	holder string // names this relay in leases
 
 	mu     sync.Mutex // guards what follows
 	cancel context.CancelFunc
@@ -32,7 +23,18 @@ type Relay struct {
 }
 
 // NewRelay returns the relay of an Outbox. Any number may run, in any number of processes.
-func NewRelay(o *Outbox) *Relay { return &Relay{box: o, holder: tandem.NewID()} }
+func NewRelay(o *Outbox) *Relay {
+	r := &Relay{box: o, holder: tandem.NewID()}
+	r.sender = o.sql.relay(r)
+	return r
+}
+
+// sender takes rows so that nobody else does, and sends them.
+type sender interface {
+	// round sends some of what is there and returns how long to wait for the next round. When stop is closed it takes no
+	// more. An error means that the way to the log, or to the database, is closed for all rows.
+	round(ctx context.Context, stop <-chan struct{}) (time.Duration, error)
+}
 
 // Start starts the relay and returns. ctx bounds nothing beyond the call: Stop ends the relay. Starting it twice is
 // harmless.
@@ -86,7 +88,7 @@ func (r *Relay) run(ctx context.Context, stop, done chan struct{}) {
 		case <-wake:
 		case <-timer.C:
 		}
-		wait, err := r.round(ctx)
+		wait, err := r.sender.round(ctx, stop)
 		wake = r.box.wake
 		if err != nil {
 			failures++
@@ -101,231 +103,4 @@ func (r *Relay) run(ctx context.Context, stop, done chan struct{}) {
 		}
 		timer.Reset(wait)
 	}
-}
-
-// round takes a batch, sends it, and returns how long to wait for the next one. An error means that the way to the log
-// is closed for all rows.
-func (r *Relay) round(ctx context.Context) (time.Duration, error) {
-	rows, deadline, err := r.claim(ctx)
-	if err != nil {
-		return 0, err
-	}
-	if len(rows) == 0 {
-		return r.next(ctx)
-	}
-	sendCtx, cancel := context.WithDeadline(ctx, deadline)
-	defer cancel()
-	after, cancelAfter := afterwards(ctx)
-	defer cancelAfter()
-	for topic, group := range byTopic(rows) {
-		if err == nil {
-			err = r.sendGroup(sendCtx, topic, group)
-		} else {
-			r.giveBack(after, group, r.box.opts.now(), 0)
-		}
-	}
-	return 0, err
-}
-
-// byTopic yields the rows of each topic, in the order of its first row; rows keep their order.
-func byTopic(rows []stored) func(yield func(string, []stored) bool) {
-	return func(yield func(string, []stored) bool) {
-		for len(rows) > 0 {
-			topic := rows[0].Topic
-			var group, rest []stored
-			for _, row := range rows {
-				if row.Topic == topic {
-					group = append(group, row)
-				} else {
-					rest = append(rest, row)
-				}
-			}
-			if !yield(topic, group) {
-				return
-			}
-			rows = rest
-		}
-	}
-}
-
-// claim takes rows under a lease. They must be sent by the deadline, before it ends.
-func (r *Relay) claim(ctx context.Context) ([]stored, time.Time, error) {
-	o := r.box
-	now, hold := o.opts.now(), o.hold()
-	result, err := o.db.QueryContext(ctx, o.sql.claim, r.holder, now.Add(hold).UnixMilli(), now.UnixMilli(), batchRows, batchBytes)
-	if err != nil {
-		return nil, time.Time{}, tandem.Wrap("take rows of the outbox", err)
-	}
-	defer result.Close()
-	var rows []stored
-	for result.Next() {
-		var row stored
-		var body []byte
-		if err := result.Scan(&row.ID, &row.Topic, &row.key, &body, &row.Attempts); err != nil {
-			return nil, time.Time{}, tandem.Wrap("take rows of the outbox", err)
-		}
-		if row.Event, err = parse(body, row.key); err != nil {
-			row.Reason = tandem.Wrap("read the row", err)
-		}
-		rows = append(rows, row)
-	}
-	if err := result.Err(); err != nil {
-		return nil, time.Time{}, tandem.Wrap("take rows of the outbox", err)
-	}
-	slices.SortFunc(rows, func(a, b stored) int { return cmp.Compare(a.ID, b.ID) }) // RETURNING has no order
-	return rows, now.Add(hold * 9 / 10), nil
-}
-
-// sendGroup sends rows of one topic, together if they can be, and says of each row what became of it. An error means
-// that the way is closed; all rows are then accounted for nevertheless.
-func (r *Relay) sendGroup(ctx context.Context, topic string, rows []stored) error {
-	o := r.box
-	after, cancel := afterwards(ctx)
-	defer cancel()
-	whole := !slices.ContainsFunc(rows, func(row stored) bool { return row.Reason != nil })
-	if whole && len(rows) > 1 {
-		events := make([]tandem.Event, len(rows))
-		for i := range rows {
-			events[i] = rows[i].Event
-		}
-		_, err := o.pub.Publish(ctx, topic, events...)
-		if err == nil {
-			o.remove(after, idsOf(rows))
-			return nil
-		}
-		if fateOf(err) == fateClosed {
-			r.giveBack(after, rows, o.opts.now(), 1)
-			return err
-		}
-		// One of them is at fault: each alone shows which.
-	}
-	held := make(map[string]bool) // keys with a row that has to wait
-	for i, row := range rows {
-		if row.key != "" && held[row.key] {
-			r.giveBack(after, rows[i:i+1], o.opts.now(), 0)
-			continue
-		}
-		err := row.Reason
-		if err == nil {
-			_, err = o.pub.Publish(ctx, topic, row.Event)
-		}
-		switch fateOf(err) {
-		case fateSent:
-			o.remove(after, []int64{row.ID})
-		case fatePoison:
-			row.Reason, row.Attempts = err, row.Attempts+1
-			if aerr := r.setAside(after, row.Row); aerr != nil {
-				o.opts.Logger.WarnContext(ctx, "outbox: cannot set a row aside", "row", row.ID, "topic", topic, "error", aerr)
-				held[row.key] = true
-				r.giveBack(after, rows[i:i+1], o.opts.now().Add(o.backoff(row.Attempts, aerr)), 1)
-			}
-		case fateLater:
-			held[row.key] = true
-			wait := o.backoff(row.Attempts+1, err)
-			o.opts.Logger.WarnContext(ctx, "outbox: a row has to wait", "row", row.ID, "topic", topic, "in", wait, "error", err)
-			r.giveBack(after, rows[i:i+1], o.opts.now().Add(wait), 1)
-		case fateClosed:
-			r.giveBack(after, rows[i:i+1], o.opts.now(), 1)
-			r.giveBack(after, rows[i+1:], o.opts.now(), 0)
-			return err
-		}
-	}
-	return nil
-}
-
-func (r *Relay) giveBack(ctx context.Context, rows []stored, due time.Time, failed int) {
-	r.box.release(ctx, r.holder, idsOf(rows), due, failed)
-}
-
-func (r *Relay) setAside(ctx context.Context, row Row) error {
-	o := r.box
-	tx, err := o.db.BeginTx(ctx, nil)
-	if err != nil {
-		return err
-	}
-	defer tx.Rollback()
-	res, err := tx.ExecContext(ctx, o.sql.aside, row.ID, row.Reason.Error(), r.holder)
-	if err != nil {
-		return err
-	}
-	if n, err := res.RowsAffected(); err != nil || n == 0 {
-		return err // the lease was over, and whoever has the row now will see for itself
-	}
-	if o.opts.SetAside != nil {
-		if err := o.opts.SetAside(ctx, tx, row); err != nil {
-			return err
-		}
-	}
-	if err := tx.Commit(); err != nil {
-		return err
-	}
-	o.opts.Logger.ErrorContext(ctx, "outbox: a row was set aside", "row", row.ID, "topic", row.Topic, "error", row.Reason)
-	return nil
-}
-
-// next is how long nothing will change by itself.
-func (r *Relay) next(ctx context.Context) (time.Duration, error) {
-	o := r.box
-	now := o.opts.now()
-	var at sql.NullInt64
-	if err := o.db.QueryRowContext(ctx, o.sql.next, now.UnixMilli()).Scan(&at); err != nil {
-		return 0, tandem.Wrap("look into the outbox", err)
-	}
-	wait := o.opts.Poll
-	if at.Valid {
-		wait = min(wait, max(time.UnixMilli(at.Int64).Sub(now), time.Millisecond))
-	}
-	return wait, nil
-}
-
-// fate is what an answer means for a row.
-type fate int
-
-const (
-	fateSent   fate = iota
-	fatePoison      // the log will never take it
-	fateLater       // it, or its topic, has to wait; others go on
-	fateClosed      // the way to the log is closed for all
-)
-
-func fateOf(err error) fate {
-	if err == nil {
-		return fateSent
-	}
-	switch codeOf(err) {
-	case tandem.CodeInvalid, tandem.CodeConflict, tandem.CodeTooLarge, tandem.CodeMediaType, tandem.CodeUnsupported:
-		return fatePoison
-	case tandem.CodeNotFound, tandem.CodeGone, tandem.CodePrecondition:
-		return fateLater // a topic may come into being
-	case tandem.CodeRequestLink:
-		var e *tandem.Error
-		if errors.As(err, &e) && e.Link != nil && e.Link.Outcome == tandem.LinkRefused {
-			return fatePoison
-		}
-		return fateLater
-	}
-	return fateClosed
-}
-
-// backoff is the wait after a number of failures, never shorter than the log asked for.
-func (o *Outbox) backoff(failures int, err error) time.Duration {
-	base, ceiling := time.Duration(o.opts.Backoff.Base), time.Duration(o.opts.Backoff.Max)
-	span := ceiling
-	if shift := failures - 1; base <= ceiling>>shift { // the other way round, base could overflow
-		span = base << shift
-	}
-	wait := time.Duration(rand.Int64N(int64(span)) + 1)
-	var e *tandem.Error
-	if errors.As(err, &e) {
-		wait = max(wait, e.RetryAfter)
-	}
-	return wait
-}
-
-func idsOf(rows []stored) []int64 {
-	ids := make([]int64, len(rows))
-	for i := range rows {
-		ids[i] = rows[i].ID
-	}
-	return ids
 }

@@ -121,7 +121,7 @@ func TestALateRelayLeavesWhatAnotherHolds(t *testing.T) {
 			return nil
 		}})
 		write(t, o, event("a", "1"), event("a", "2"))
-		late, other, third := NewRelay(o), NewRelay(o), NewRelay(o)
+		late, other, third := &leases{NewRelay(o)}, &leases{NewRelay(o)}, &leases{NewRelay(o)}
 		rows, _, err := late.claim(t.Context())
 		if err != nil || len(rows) != 2 {
 			t.Fatalf("claimed %d rows, %v", len(rows), err)
@@ -131,10 +131,10 @@ func TestALateRelayLeavesWhatAnotherHolds(t *testing.T) {
 			t.Fatalf("after the lease the other claimed %d rows, %v", len(rows), err)
 		}
 		rows[0].Reason = errors.New("no")
-		if err := late.setAside(t.Context(), rows[0].Row); err != nil {
+		if err := late.aside(t.Context(), rows[0].Row); err != nil {
 			t.Error(err)
 		}
-		late.giveBack(t.Context(), rows, o.opts.now(), 1)
+		late.later(t.Context(), rows, 0, 1)
 		if rows, _, err := third.claim(t.Context()); err != nil || len(rows) != 0 {
 			t.Errorf("a third took %d rows that are being sent, %v", len(rows), err)
 		}
@@ -200,10 +200,11 @@ func TestAClosedWayIsTriedSeldom(t *testing.T) {
 			o.Wake()
 			time.Sleep(time.Second)
 		}
-		if log.calls > 7 {
-			t.Errorf("%d calls in a minute with Retry-After 10", log.calls)
+		var calls int
+		log.set(func() { calls, log.answer = log.calls, nil })
+		if calls > 7 {
+			t.Errorf("%d calls in a minute with Retry-After 10", calls)
 		}
-		log.set(func() { log.answer = nil })
 		time.Sleep(time.Minute)
 		wantStats(t, o, 0, 0)
 	})
@@ -268,5 +269,94 @@ func TestARowThatWaitsHoldsBackItsKey(t *testing.T) {
 		log.set(func() { log.answer = nil })
 		time.Sleep(time.Minute)
 		wantSent(t, log, "b3", "a1", "a2", "a3")
+	})
+}
+
+// A lease that is long lets the log take its time: what it took is written down all the same.
+func TestASlowAnswerIsWrittenDown(t *testing.T) {
+	log := &standIn{answer: func(context.Context, string, []tandem.Event) error {
+		time.Sleep(20 * time.Second)
+		return nil
+	}}
+	relaying(t, log, Options{Hold: time.Minute}, func(t *testing.T, o *Outbox) {
+		write(t, o, event("a", "1"))
+		time.Sleep(3 * time.Minute)
+		wantSent(t, log, "a1")
+		wantStats(t, o, 0, 0)
+		if log.calls != 1 {
+			t.Errorf("%d calls for one event", log.calls)
+		}
+	})
+}
+
+// One bad row among a hundred does not make a hundred requests.
+func TestPoisonIsFoundByHalves(t *testing.T) {
+	log := &standIn{answer: func(_ context.Context, _ string, events []tandem.Event) error {
+		for _, e := range events {
+			if e.Type == "bad" {
+				return tandem.Errorf(tandem.CodeInvalid, "no")
+			}
+		}
+		return nil
+	}}
+	relaying(t, log, Options{Hold: -1}, func(t *testing.T, o *Outbox) {
+		var events []tandem.Event
+		var want []string
+		for i := range 100 {
+			if i == 61 {
+				events = append(events, event("a", "bad"))
+				continue
+			}
+			events = append(events, event("a", fmt.Sprint(i)))
+			want = append(want, fmt.Sprint("a", i))
+		}
+		write(t, o, events...)
+		o.Wake()
+		time.Sleep(time.Second)
+		wantSent(t, log, want...)
+		wantStats(t, o, 0, 1)
+		if log.calls > 15 {
+			t.Errorf("%d calls for 100 rows of which one is bad", log.calls)
+		}
+	})
+}
+
+// forgetful is a log whose answer lacks the last receipt, or has another one, until it is told not to.
+type forgetful struct {
+	standIn
+	keep bool
+}
+
+func (f *forgetful) Publish(ctx context.Context, topic string, events ...tandem.Event) ([]tandem.Receipt, error) {
+	receipts, err := f.standIn.Publish(ctx, topic, events...)
+	switch {
+	case f.keep || err != nil:
+		return receipts, err
+	case f.calls%2 == 0:
+		receipts[len(receipts)-1].ID = "another"
+		return receipts, nil
+	}
+	return receipts[:len(receipts)-1], nil
+}
+
+// A row without a receipt is not deleted, whatever else the answer says.
+func TestNoReceiptNoDeletion(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &forgetful{}
+		o := open(t, openDB(t, t.TempDir()), log, Options{Hold: -1})
+		r := &leases{NewRelay(o)}
+		write(t, o, event("a", "1"), event("a", "2"))
+		for range 4 {
+			if _, err := r.round(t.Context(), nil); tandem.CodeOf(err) != tandem.CodeInternal {
+				t.Errorf("an answer without a receipt: %v", err)
+			}
+			wantStats(t, o, 2, 0)
+		}
+		log.keep = true
+		if _, err := r.round(t.Context(), nil); err != nil {
+			t.Error(err)
+		}
+		wantStats(t, o, 0, 0)
+		o.db.Close()
 	})
 }

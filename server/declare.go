@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 	"slices"
 	"sync/atomic"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/tandem-hybrid/tandem/eventlog"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
 	"github.com/tandem-hybrid/tandem/internal/auth"
+	"github.com/tandem-hybrid/tandem/internal/delivery"
 	"github.com/tandem-hybrid/tandem/internal/gateway"
 )
 
@@ -24,6 +26,9 @@ func (o *Options) check() error {
 	}
 	if err := auth.CheckListen(o.APIAddr, o.Tokens); err != nil {
 		errs = append(errs, err)
+	}
+	if err := delivery.CheckEgress(o.Egress); err != nil {
+		errs = append(errs, tandem.Wrap("egress", err))
 	}
 	if err := gateway.Check(o.Routes, o.Services); err != nil {
 		errs = append(errs, err)
@@ -52,9 +57,32 @@ func (o *Options) check() error {
 
 // with returns o with the declarations, and the tokens, of next.
 func (o Options) with(next Options) Options {
-	o.Services, o.Topics, o.Routes, o.Subscriptions = next.Services, next.Topics, next.Routes, next.Subscriptions
+	o.Services, o.Topics, o.Routes, o.Subscriptions, o.Sources = next.Services, next.Topics, next.Routes, next.Subscriptions, next.Sources
 	o.Tokens = next.Tokens
 	return o
+}
+
+// later returns the keys of the file that have other values in next and keep those of o until the next start.
+func (o *Options) later(next Options) (keys []string) {
+	next.setDefaults()
+	for _, k := range []struct {
+		name string
+		same bool
+	}{
+		{"data", next.Data == o.Data},
+		{"engine", reflect.DeepEqual(next.Engine, o.Engine)},
+		{"public.listen", next.PublicAddr == o.PublicAddr},
+		{"api.listen", next.APIAddr == o.APIAddr},
+		{"limits", next.FreeBytes == o.FreeBytes && next.MaxEventBytes == o.MaxEventBytes},
+		{"egress", slices.Equal(next.Egress, o.Egress)},
+		{"ledger", next.LedgerAge == o.LedgerAge && next.LedgerBytes == o.LedgerBytes},
+		{"streams", next.Streams == o.Streams},
+	} {
+		if !k.same {
+			keys = append(keys, k.name)
+		}
+	}
+	return keys
 }
 
 // declaredKey is the state record of the topics that a file declared at some time: JSON, a list of names. A name of it
@@ -113,6 +141,9 @@ func (r *running) declare(ctx context.Context, opts Options) (err error) {
 	if err := r.delivery.Check(opts.Subscriptions); err != nil {
 		return err
 	}
+	if err := r.sources.Check(opts.Sources); err != nil {
+		return err
+	}
 	for _, t := range opts.Topics {
 		if err := r.checkTopic(ctx, t); err != nil {
 			return err
@@ -133,6 +164,7 @@ func (r *running) declare(ctx context.Context, opts Options) (err error) {
 	if err := r.gateway.Apply(opts.Routes, opts.Services); err != nil {
 		return err
 	}
+	r.sources.Apply(opts.Sources)
 	r.requests.apply(opts.Routes)
 	r.auth.Apply(opts.Tokens)
 	r.declarations.Store(next)

@@ -18,11 +18,13 @@ import (
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/benchstream"
 	"github.com/tandem-hybrid/tandem/server"
 )
 
-// TestMain turns the test binary into a server when a test asks for one in a process of its own.
+// TestMain turns the test binary into a server, or into clients of streams, when a test asks for them in a process of their own.
 func TestMain(m *testing.M) {
+	benchstream.Main(map[string]benchstream.Role{roleServer: runServer})
 	if dir := os.Getenv("TANDEM_TEST_SERVE"); dir != "" {
 		serveUntilKilled(dir)
 		return
@@ -32,7 +34,7 @@ func TestMain(m *testing.M) {
 
 func serveUntilKilled(dir string) {
 	s, err := server.New(server.Options{Data: dir, PublicAddr: "127.0.0.1:0", APIAddr: "127.0.0.1:0", FreeBytes: -1,
-		Topics: []tandem.Topic{{Name: "orders", Partitions: 4}}})
+		Topics: []tandem.Topic{{Name: "orders", Partitions: 4}}, Sources: sourcesOfEnv(), Secrets: secretOfEnv})
 	if err == nil {
 		err = s.Start(context.Background())
 	}

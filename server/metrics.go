@@ -25,7 +25,7 @@ type requests struct {
 func newRequests(registry *prometheus.Registry) *requests {
 	r := &requests{seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 		Name:    "tandem_gateway_request_seconds",
-		Help:    "Time to answer a request of the public listener, streams included.",
+		Help:    "Time to answer a request of the public listener, without streams that take over their connection.",
 		Buckets: []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30},
 	}, []string{"route", "answer"})}
 	registry.MustRegister(r.seconds)

@@ -4,10 +4,13 @@ import (
 	"context"
 	"log/slog"
 	"net"
+	"time"
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/internal/auth"
 	"github.com/tandem-hybrid/tandem/internal/gateway"
+	"github.com/tandem-hybrid/tandem/internal/source"
+	"github.com/tandem-hybrid/tandem/internal/stream"
 )
 
 // Defaults of Options.
@@ -21,8 +24,10 @@ const (
 // Options say what a Server serves. The zero value is a developer's set-up: everything on loopback, topics created when
 // they are first published to.
 type Options struct {
-	// Data is the directory of the embedded log, created when absent; empty means DefaultData.
+	// Data is the directory of the embedded log, or of what is known beside another engine; created when absent. Empty means DefaultData.
 	Data string
+	// Engine is where events are stored.
+	Engine Engine
 	// PublicAddr and APIAddr are host:port; port 0 picks a free one. Empty means DefaultDevPublicAddr and DefaultAPIAddr.
 	// An API address beyond loopback needs Tokens.
 	PublicAddr string
@@ -34,6 +39,15 @@ type Options struct {
 	FreeBytes int64
 	// MaxEventBytes is the largest event; zero means tandem.DefaultMaxEventBytes.
 	MaxEventBytes int
+	// Egress names what subscriptions that the API declares may reach beside public addresses: prefixes (10.1.0.0/16), addresses
+	// and hosts. URLs of the file may lead anywhere.
+	Egress []string
+	// The ledger of a subscription goes back LedgerAge, or as far as LedgerBytes allow. Zero means tandem.DefaultLedgerAge and
+	// tandem.DefaultLedgerBytes; negative keeps none.
+	LedgerAge   time.Duration
+	LedgerBytes int64
+	// Streams bound streams and say how they behave. Logger and MaxEventBytes are those of the server.
+	Streams stream.Options
 	// AutoCreate lets a topic come into being when it is first published to.
 	AutoCreate bool
 
@@ -42,6 +56,7 @@ type Options struct {
 	Topics        []tandem.Topic
 	Routes        []gateway.Route
 	Subscriptions []tandem.Subscription
+	Sources       []source.Source
 
 	// Secrets resolves a reference such as env:NAME or file:PATH. Nil refuses every reference.
 	Secrets func(ref string) (string, error)

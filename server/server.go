@@ -19,15 +19,7 @@ type Server struct {
 
 // New checks what can be checked without opening anything. Code: Invalid.
 func New(opts Options) (*Server, error) {
-	if opts.Data == "" {
-		opts.Data = DefaultData
-	}
-	if opts.PublicAddr == "" {
-		opts.PublicAddr = DefaultDevPublicAddr
-	}
-	if opts.APIAddr == "" {
-		opts.APIAddr = DefaultAPIAddr
-	}
+	opts.setDefaults()
 	if opts.Logger == nil {
 		opts.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -40,6 +32,19 @@ func New(opts Options) (*Server, error) {
 		return nil, err
 	}
 	return &Server{opts: opts}, nil
+}
+
+// setDefaults sets where the server is.
+func (o *Options) setDefaults() {
+	if o.Data == "" {
+		o.Data = DefaultData
+	}
+	if o.PublicAddr == "" {
+		o.PublicAddr = DefaultDevPublicAddr
+	}
+	if o.APIAddr == "" {
+		o.APIAddr = DefaultAPIAddr
+	}
 }
 
 // Start returns when both listeners answer. ctx bounds the start only. Starting a started server does nothing. Codes:
@@ -74,7 +79,7 @@ func (s *Server) Stop(ctx context.Context) error {
 }
 
 // Reload takes the declarations of Options.Load: all of them or none. Open requests and streams go on. What a reload
-// cannot change (directory, addresses, limits) keeps its value until the next start. Codes: Conflict (nothing to reload, the
+// cannot change (directory, addresses, limits, streams) keeps its value until the next start, and is named in the log. Codes: Conflict (nothing to reload, the
 // file is gone, or a start, stop or reload is under way), and those of what is wrong with the configuration.
 func (s *Server) Reload(ctx context.Context) error {
 	// It does not wait: Stop holds the lock while it waits for open requests, of which this may be one.
@@ -88,14 +93,14 @@ func (s *Server) Reload(ctx context.Context) error {
 	if s.opts.Load == nil {
 		return tandem.Errorf(tandem.CodeConflict, "there is no configuration file to reload")
 	}
-	next, err := s.opts.Load(ctx)
+	loaded, err := s.opts.Load(ctx)
 	if tandem.CodeOf(err) == tandem.CodeNotFound { // it is the file that is not there, and not what was asked for
 		return &tandem.Error{Code: tandem.CodeConflict, Op: "reload", Err: err, Hint: "the last good configuration holds"}
 	}
 	if err != nil {
 		return tandem.Wrap("reload", err)
 	}
-	next = s.opts.with(next)
+	next := s.opts.with(loaded)
 	if err := next.check(); err != nil {
 		return tandem.Wrap("reload", err)
 	}
@@ -105,6 +110,9 @@ func (s *Server) Reload(ctx context.Context) error {
 			err = errors.Join(err, back)
 		}
 		return tandem.Wrap("reload", err)
+	}
+	if keys := s.opts.later(loaded); len(keys) > 0 {
+		s.opts.Logger.Warn("the configuration file has other values for keys that are read at the start only", "keys", keys)
 	}
 	s.opts = next
 	s.opts.Logger.Info("configuration reloaded", "topics", len(next.Topics), "routes", len(next.Routes), "subscriptions", len(next.Subscriptions))

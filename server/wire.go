@@ -12,12 +12,14 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog"
-	"github.com/tandem-hybrid/tandem/eventlog/pebblelog"
+	"github.com/tandem-hybrid/tandem/eventlog/driver"
 	"github.com/tandem-hybrid/tandem/internal/api"
 	"github.com/tandem-hybrid/tandem/internal/auth"
+	"github.com/tandem-hybrid/tandem/internal/condition"
 	"github.com/tandem-hybrid/tandem/internal/delivery"
 	"github.com/tandem-hybrid/tandem/internal/gateway"
 	"github.com/tandem-hybrid/tandem/internal/operation"
+	"github.com/tandem-hybrid/tandem/internal/source"
 	"github.com/tandem-hybrid/tandem/internal/stream"
 )
 
@@ -28,6 +30,7 @@ type running struct {
 	operations   *operation.Operations
 	streams      *stream.Streams
 	delivery     *delivery.Manager
+	sources      *source.Sources
 	auth         *auth.Auth
 	gateway      *gateway.Gateway
 	requests     *requests
@@ -79,38 +82,48 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 	}
 	r.onStop(closeListener(r.api))
 
-	engine, err := pebblelog.Open(opts.Data, pebblelog.Options{FreeBytes: opts.FreeBytes, Logger: logger})
-	if err != nil {
-		return nil, tandem.Wrap("open "+opts.Data, err)
-	}
-	r.log, err = eventlog.Open(ctx, engine, eventlog.Options{Logger: logger, MaxEventBytes: opts.MaxEventBytes, AutoCreate: opts.AutoCreate})
-	if err != nil {
+	var (
+		engine driver.Driver
+		window func() api.Window
+	)
+	if r.log, engine, window, err = openLog(ctx, &opts); err != nil {
 		return nil, err
 	}
 	r.onStop(func(context.Context) error { return r.log.Close() })
 
 	// Who reads: operations before deliveries, whose replies may end them.
 	r.operations = operation.New(r.log, operation.Options{Logger: logger})
-	r.streams = stream.New(r.log, stream.Options{Logger: logger})
+	streams := opts.Streams
+	streams.Logger, streams.MaxEventBytes = logger, opts.MaxEventBytes
+	r.streams = stream.New(r.log, streams)
+	r.onStop(r.streams.Stop)
+	conditions := condition.New(condition.Options{Logger: logger})
+	metrics := prometheus.NewRegistry()
 	r.delivery = delivery.New(r.log, delivery.Options{
-		Services:  r.declarations.Service,
-		Secrets:   opts.Secrets,
-		UserAgent: "Tandem/" + opts.Version,
-		Logger:    logger,
+		Services:    r.declarations.Service,
+		Secrets:     opts.Secrets,
+		Egress:      opts.Egress,
+		Conditions:  conditions.Compile,
+		LedgerAge:   opts.LedgerAge,
+		LedgerBytes: opts.LedgerBytes,
+		Metrics:     metrics,
+		UserAgent:   "Tandem/" + opts.Version,
+		Logger:      logger,
 	})
 
 	// Who writes, and the declarations that tell everybody what to do.
 	r.auth = auth.New(opts.Tokens)
-	metrics := prometheus.NewRegistry()
 	r.requests = newRequests(metrics)
 	r.gateway = gateway.New(r.log, gateway.Options{
 		Operations:    r.operations,
 		Streams:       r.streams,
+		Conditions:    conditions.Compile,
 		MaxEventBytes: opts.MaxEventBytes,
 		Observe:       r.requests.observe,
 		Logger:        logger,
 	})
 	r.onStop(r.gateway.Stop)
+	r.sources = source.New(r.log, source.Options{Secrets: opts.Secrets, Metrics: metrics, Name: "Tandem/" + opts.Version, Logger: logger})
 	if err := r.operations.Start(ctx); err != nil {
 		return nil, err
 	}
@@ -123,6 +136,9 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 		return nil, err
 	}
 	r.onStop(r.delivery.Stop)
+	r.onStop(mirrored(engine, opts.Engine.Prefix(), r.delivery, logger))
+	r.sources.Start()
+	r.onStop(r.sources.Stop)
 
 	var draining atomic.Bool
 	apiHandler := api.New(api.Options{
@@ -131,9 +147,14 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 		Streams:       r.streams,
 		Operations:    r.operations,
 		Subscriptions: r.delivery,
+		Tests:         r.delivery,
+		Leases:        r.delivery,
+		Ledger:        r.delivery,
+		Replays:       r.delivery,
+		Conditions:    conditions.Compile,
 		Config:        &configuration{declarations: &r.declarations, reload: s.Reload},
 		MaxEventBytes: opts.MaxEventBytes,
-		Window:        func() api.Window { return window(engine.DedupWindow()) },
+		Window:        window,
 		Ready: func() error {
 			if draining.Load() {
 				return tandem.Errorf(tandem.CodeUnavailable, "the server is stopping")
@@ -152,6 +173,7 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 	r.onStop(r.operations.Drain)
 	r.onStop(r.gateway.Drain)
 	r.onStop(r.streams.Drain)
+	r.onStop(func(context.Context) error { apiHandler.Drain(); return nil })
 	r.onStop(func(context.Context) error { draining.Store(true); return nil })
 	return r, nil
 }
@@ -163,11 +185,6 @@ type configuration struct {
 }
 
 func (c *configuration) Reload(ctx context.Context) error { return c.reload(ctx) }
-
-// window puts the engine's window into the words of the API, which knows no engine.
-func window(w pebblelog.Window) api.Window {
-	return api.Window{Entries: w.Entries, Max: w.Max, Bytes: w.Bytes, Keep: w.Keep, Oldest: w.Oldest}
-}
 
 func listen(ctx context.Context, opts Options, addr string) (net.Listener, error) {
 	open := opts.Listen

@@ -36,10 +36,15 @@ type cli struct {
 	Check         checkCmd         `cmd:"" help:"Check a configuration and show what it wires together."`
 	Publish       publishCmd       `cmd:"" help:"Publish events to a topic."`
 	Tail          tailCmd          `cmd:"" help:"Show events of topics as they are stored."`
+	Streams       streamsCmd       `cmd:"" help:"Show who is connected to what."`
 	Topics        topicsCmd        `cmd:"" help:"List, show, create and delete topics."`
-	Subscriptions subscriptionsCmd `cmd:"" aliases:"subs" help:"List, show, create, pause, resume, seek and delete subscriptions."`
-	DeadLetters   deadLettersCmd   `cmd:"" name:"dead-letters" help:"List, redrive and discard what could not be delivered."`
-	Demo          demoCmd          `cmd:"" help:"Start a shop of five services and let customers order."`
+	Subscriptions subscriptionsCmd `cmd:"" aliases:"subs" help:"List, show, create, test, pause, resume, seek, replay and delete subscriptions."`
+	Pull          pullCmd          `cmd:"" help:"Lease events of a subscription that is pulled."`
+	Deliveries    deliveriesCmd    `cmd:"" help:"Show what became of events, on which attempt, and why not."`
+	DeadLetters   deadLettersCmd   `cmd:"" name:"dead-letters" help:"List, show, redrive and discard what could not be delivered."`
+	Migrate       migrateCmd       `cmd:"" help:"Copy everything to another engine, with the places of all who read."`
+	Relay         relayCmd         `cmd:"" help:"Publish what services write to an outbox in PostgreSQL."`
+	Demo          demoCmd          `cmd:"" help:"Start an example: a shop of five services, or a fleet of vehicles."`
 	DemoService   demoServiceCmd   `cmd:"" hidden:"" name:"demo-service"`
 	Version       versionCmd       `cmd:"" help:"Print the version."`
 }
@@ -118,7 +123,7 @@ var (
 // fail reports an error and returns the exit status that goes with it.
 func (a *app) fail(err error) int {
 	switch {
-	case err == nil, errors.Is(err, syscall.EPIPE): // nobody reads on: that is how a pipe ends
+	case err == nil, errors.Is(a.stdout.err, syscall.EPIPE): // nobody reads on: that is how a pipe ends. Other connections break loudly
 		return exitOK
 	case errors.Is(err, errQuiet):
 		return exitFailed

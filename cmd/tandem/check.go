@@ -15,7 +15,7 @@ type checkCmd struct {
 }
 
 func (c *checkCmd) Help() string {
-	return `Prints every fault with file, line and column, or what the configuration wires together: routes to services and topics, topics to subscriptions to services, with the mode of each link (request: the caller waits for the answer; event: stored first, delivered until taken).
+	return `Prints every fault with file, line and column, or what the configuration wires together: the engine and what it declares, routes to services and topics, topics to subscriptions to services, with the mode of each link (request: the caller waits for the answer; event: stored first, delivered until taken).
 
 Examples:
   tandem check

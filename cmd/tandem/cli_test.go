@@ -120,7 +120,7 @@ func TestPublishAndTail(t *testing.T) {
 		t.Errorf("%q", out)
 	}
 	var receipt tandem.Receipt
-	if err := json.Unmarshal([]byte(must(t, "publish", "orders", `{"total": 12}`, "-t", "order.placed", "-s", "42", "--id", "a", "--json")), &receipt); err != nil || !receipt.Duplicate {
+	if err := json.Unmarshal([]byte(must(t, "publish", "orders", `{"total": 12}`, "-t", "order.placed", "-s", "42", "--id", "a", "--json")), &receipt); err != nil || receipt.Duplicate != tandem.DuplicateYes {
 		t.Errorf("%+v %v", receipt, err)
 	}
 	status, _, errs := tool(t, "", "publish", "orders", `{"total": 13}`, "-t", "order.placed", "-s", "42", "--id", "a")
@@ -131,6 +131,15 @@ func TestPublishAndTail(t *testing.T) {
 
 	if out := must(t, "tail", "orders", "notes", "--no-follow"); !regexp.MustCompile(`^\S+ order.placed 42 {"total":12}\n\S+ note.taken - hello�\[2J\n$`).MatchString(out) {
 		t.Errorf("%q", out)
+	}
+	if out := must(t, "tail", "**", "--from", "earliest", "-n", "1", "--filter", "sql=type LIKE 'note.%' AND NOT (EXISTS missing)", "--filter", "cel=event.type == 'note.taken'", "--json"); !strings.Contains(out, `"type":"note.taken"`) {
+		t.Errorf("tail by conditions: %s", out)
+	}
+	if out := must(t, "tail", "**", "--from", "earliest", "--no-follow", "--filter", "cel=data.total > 11 && data.total < 13", "--json"); strings.Count(out, "\n") != 1 || !strings.Contains(out, `"id":"a"`) {
+		t.Errorf("tail by the data: %s", out)
+	}
+	if status, _, errs := tool(t, "", "tail", "orders", "--filter", "cel=data.total >"); status == exitOK || !strings.Contains(errs, "/cel line 1, column 13") {
+		t.Errorf("%d %q", status, errs)
 	}
 	if out := must(t, "tail", "**", "--from", "earliest", "-n", "1", "--filter", "type=note.taken", "--json"); !strings.Contains(out, `"type":"note.taken"`) || strings.Count(out, "\n") != 1 {
 		t.Errorf("%q", out)
@@ -193,10 +202,16 @@ func TestTopicsAndSubscriptions(t *testing.T) {
 		t.Errorf("%q", out)
 	}
 	must(t, "subs", "create", "copy", "--topic", "orders", "--service", "shop", "--path", "/copy", "--filter", "type=a")
-	for _, args := range [][]string{{"subs", "pause", "copy"}, {"subs", "seek", "copy", "--from", "earliest"}, {"subs", "resume", "copy"}} {
+	for _, args := range [][]string{{"subs", "pause", "copy"}, {"subs", "resume", "copy"}} {
 		if out := must(t, append(args, "--json")...); !strings.Contains(out, `"name":"copy"`) {
 			t.Errorf("%v: %q", args, out)
 		}
+	}
+	if out := must(t, "subs", "seek", "copy", "--from", "earliest", "--dry-run"); out != "0 events would be read again, 0 events would be gone over (0 of them parked), before filtering\n" {
+		t.Errorf("%q", out)
+	}
+	if out := must(t, "subs", "seek", "copy", "--from", "earliest", "--json"); out != `{"again":0,"over":0,"parked":0}`+"\n" {
+		t.Errorf("%q", out)
 	}
 	if out := must(t, "subs", "show", "copy"); !strings.Contains(out, `filter    {"exact":{"type":"a"}}`) {
 		t.Errorf("%q", out)
@@ -216,10 +231,18 @@ func TestTopicsAndSubscriptions(t *testing.T) {
 		{"topics show audit", exitNotFound, "tandem: GET /v1/topics/audit: no topic audit\n"},
 		{"topics delete orders", exitUsage, "tandem: delete topic orders and all its events needs a yes (say --yes to do it without being asked)\n"},
 		{"subs show copy", exitNotFound, "tandem: GET /v1/subscriptions/copy: "},
-		{"dead-letters discard ship", exitUsage, "tandem: which dead letters? (name their ids, or say --all)\n"},
+		{"dead-letters discard ship", exitUsage, "tandem: which dead letters? (name their ids, choose them with --reason, --filter, --since and --until, or say --all)\n"},
+		{"dead-letters redrive ship --all --reason loop", exitUsage, "tandem: which dead letters? "},
+		{"dead-letters show ship x", exitNotFound, "tandem: GET /v1/subscriptions/ship/dead-letters/x: "},
+		{"subs replay ship", exitUsage, "tandem: no place to replay from (say --from, --since or --cursor)\n"},
+		{"deliveries ship --position x", exitUsage, "tandem: position \"x\" is not topic/partition/offset\n"},
+		{"deliveries ship --event nope", exitNotFound, "tandem: the topics of ship hold no event \"nope\", and its ledger has no row of it (--state expired "},
+		{"subs create typo --file -", exitUsage, "tandem: read -: the JSON has a member that is not known: /attemptz: is not known here\n"},
+		{"pull ship --max 0", exitUsage, "tandem: --max 0: at least one event\n"},
+		{"pull ship --ack --exec true", exitUsage, "tandem: --ack and --exec can't be used together"},
 		{"subs seek ship", exitUsage, "tandem: no place to seek to (say --from, --since or --cursor)\n"},
 	} {
-		if status, _, errs := tool(t, "", strings.Fields(tt.args)...); status != tt.status || !strings.HasPrefix(errs, tt.says) {
+		if status, _, errs := tool(t, `{"topics":["orders"],"service":"shop","attemptz":5}`, strings.Fields(tt.args)...); status != tt.status || !strings.HasPrefix(errs, tt.says) {
 			t.Errorf("tandem %s: %d %q", tt.args, status, errs)
 		}
 	}
@@ -292,25 +315,56 @@ func TestCheck(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	write("services: {shop: {url: \"http://127.0.0.1:9\"}}\ntopics: {orders: }\nroutes:\n  - {match: POST /orders, service: shop}\n  - {match: POST /notes, topic: note, type: note.taken}\nsubscriptions: {ship: {topics: [orders], service: shop, path: /ship, filter: {type: a}}}\n")
+	write("services: {shop: {url: \"http://127.0.0.1:9\"}}\ntopics: {orders: }\nroutes:\n  - {match: POST /orders, service: shop}\n  - {match: POST /notes, topic: note, type: note.taken}\n  - {match: \"GET /orders/{id}/chat\", stream: {topics: [orders], filter: {subject: \"{id}\"}, slow: conflate, publish: {topic: orders, type: chat.said}}, authorize: shop}\n  - {match: GET /feed, stream: {topics: [orders]}}\n  - {match: GET /tandem.js, client: true}\nsubscriptions: {ship: {topics: [orders], service: shop, path: /ship, filter: {type: a}}, work: {topics: [orders], pull: {}}}\n")
 	want := `tandem.yaml:5:33: warning: routes[1].topic: topic "note" is not declared in this file; declare it under topics, or create it through the API before it is used
 
+engine
+  embedded
+    receipt  synced to disk
+    batches  stored whole, over topics and together with state
+    repeats  recognised when they are published, within the window
+    cursor   one number, for any number of topics
+    counts   of events are exact
+    writers  this process alone
+
 routes
-  POST /orders  ─request→ service shop
-  POST /notes   ─event→ topic note (stored as note.taken)
+  POST /orders           ─request→ service shop
+  POST /notes            ─event→ topic note (stored as note.taken)
+  GET /orders/{id}/chat  ─event→ stream orders ({"exact":{"subject":"{id}"}}, slow: conflate, what clients send is stored in orders as chat.said), authorized by shop
+  GET /feed              ─event→ stream orders
+  GET /tandem.js         ─request→ client (the browser module)
 
 topics
   orders (8 partitions, kept 168h)
     ─event→ ship → shop/ship ({"exact":{"type":"a"}})
+    ─event→ work → (pulled)
 
-tandem.yaml is valid: 1 service, 1 topic, 2 routes, 1 subscription
+tandem.yaml is valid: 1 service, 1 topic, 5 routes, 2 subscriptions
 `
 	if out := must(t, "check"); out != want {
 		t.Errorf("got\n%s\nwant\n%s", out, want)
 	}
 	var ok checked
-	if err := json.Unmarshal([]byte(must(t, "check", "tandem.yaml", "--json")), &ok); err != nil || !ok.Valid || len(ok.Warnings) != 1 || len(ok.Topology.Routes) != 2 {
+	if err := json.Unmarshal([]byte(must(t, "check", "tandem.yaml", "--json")), &ok); err != nil || !ok.Valid || len(ok.Warnings) != 1 || len(ok.Topology.Routes) != 5 || ok.Topology.Routes[2].Publish != "orders" || ok.Topology.Routes[4].Kind != "client" {
 		t.Errorf("%+v %v", ok, err)
+	}
+	write("topics: {orders: }\nsources:\n  stock: {amqp: {url: env:RABBIT, queue: stock}, topic: orders}\n  other: {amqp: {url: env:RABBIT, queue: q}, topic: more}\nsubscriptions:\n  erp: {topics: [orders], amqp: {url: env:RABBIT, exchange: shop}}\n  box: {topics: [orders], amqp: {url: env:RABBIT, queue: box}}\n")
+	want = `tandem.yaml:4:53: warning: sources.other.topic: topic "more" is not declared in this file; declare it under topics, or create it through the API before it is used
+`
+	wired := `
+topics
+  orders (8 partitions, kept 168h)
+    ←event─ stock ← RabbitMQ queue stock
+    ─event→ erp → RabbitMQ exchange shop
+    ─event→ box → RabbitMQ queue box
+
+sources of topics that are not declared here
+  more: ←event─ other ← RabbitMQ queue q
+
+tandem.yaml is valid: 0 services, 1 topic, 0 routes, 2 subscriptions, 2 sources
+`
+	if out := must(t, "check"); !strings.HasPrefix(out, want) || !strings.HasSuffix(out, wired) {
+		t.Errorf("got\n%s\nwant\n%s…%s", out, want, wired)
 	}
 	write("tpoics: {}\n")
 	if status, out, errs := tool(t, "", "check"); status != exitUsage || out != "tandem.yaml:1:1: unknown key \"tpoics\"; did you mean \"topics\"?\ntandem.yaml: 1 error\n" || errs != "" {
@@ -326,16 +380,20 @@ tandem.yaml is valid: 1 service, 1 topic, 2 routes, 1 subscription
 
 func TestUsage(t *testing.T) {
 	for args, want := range map[string]string{
-		"chekc":                       "tandem: unexpected argument chekc, did you mean \"check\"? (tandem --help shows how)\n",
-		"serve --foo":                 "tandem: unknown flag --foo (tandem serve --help shows how)\n",
-		"topics create":               "tandem: expected \"<topic>\" (tandem topics create --help shows how)\n",
-		"tail a --since 1m --from x":  "tandem: --from and --since can't be used together (tandem tail --help shows how)\n",
-		"publish a {":                 "tandem: publish to a: the data is not JSON (put it in quotes, or say --content-type text/plain)\n",
-		"publish a {} --file b":       "tandem: data and --file cannot be given together\n",
-		"tail a --from yesterday":     "tandem: \"yesterday\" is not earliest, latest or an RFC 3339 time\n",
-		"tail a --filter x":           "tandem: --filter \"x\" is neither attribute=value nor JSON\n",
-		"topics --api localhost":      "tandem: \"localhost\" is not the URL of a server (write a URL such as http://127.0.0.1:8090)\n",
-		"topics create a --retention": "",
+		"chekc":                              "tandem: unexpected argument chekc, did you mean \"check\"? (tandem --help shows how)\n",
+		"serve --foo":                        "tandem: unknown flag --foo (tandem serve --help shows how)\n",
+		"topics create":                      "tandem: expected \"<topic>\" (tandem topics create --help shows how)\n",
+		"tail a --since 1m --from x":         "tandem: --from and --since can't be used together (tandem tail --help shows how)\n",
+		"tail a --last 1 --from x":           "tandem: --from and --last can't be used together (tandem tail --help shows how)\n",
+		"tail a --last 0":                    "tandem: --last 0: a number of events is at least 1\n",
+		"tail a --slow conflate --no-follow": "tandem: --slow and --no-follow cannot be given together\n",
+		"tail a --slow never":                "",
+		"publish a {":                        "tandem: publish to a: the data is not JSON (put it in quotes, or say --content-type text/plain)\n",
+		"publish a {} --file b":              "tandem: data and --file cannot be given together\n",
+		"tail a --from yesterday":            "tandem: \"yesterday\" is not earliest, latest or an RFC 3339 time\n",
+		"tail a --filter x":                  "tandem: --filter \"x\" is neither attribute=value nor JSON\n",
+		"topics --api localhost":             "tandem: \"localhost\" is not the URL of a server (write a URL such as http://127.0.0.1:8090)\n",
+		"topics create a --retention":        "",
 	} {
 		status, _, errs := tool(t, "", strings.Fields(args)...)
 		if status != exitUsage || want != "" && errs != want {
@@ -345,7 +403,7 @@ func TestUsage(t *testing.T) {
 }
 
 func TestHelpHasExamples(t *testing.T) {
-	for _, command := range []string{"serve", "check", "publish", "tail", "topics", "subscriptions", "dead-letters", "demo"} {
+	for _, command := range []string{"serve", "check", "publish", "tail", "topics", "subscriptions", "pull", "deliveries", "dead-letters", "demo"} {
 		if out := must(t, command, "--help"); !strings.Contains(out, "Examples:\n\n    tandem "+command) {
 			t.Errorf("%s: %s", command, out)
 		}

@@ -118,8 +118,11 @@ func (c *publishCmd) receipt(a *app, r tandem.Receipt) error {
 		return a.printJSON(r)
 	}
 	repeat := ""
-	if r.Duplicate {
+	switch r.Duplicate {
+	case tandem.DuplicateYes:
 		repeat = a.style(yellow, " (stored before)")
+	case tandem.DuplicateUnknown:
+		repeat = " (given to nobody if it was stored before)"
 	}
 	a.printf("%s/%d/%d  id %s  cursor %s%s\n", r.Topic, r.Partition, r.Offset, r.ID, r.Cursor, repeat)
 	return nil
@@ -153,7 +156,7 @@ func (c *publishCmd) lines(a *app, cl *client.Client) error {
 				fmt.Fprintln(a.stderr, "tandem: "+explain(err))
 			}
 			return nil
-		case r.Duplicate:
+		case r.Duplicate == tandem.DuplicateYes:
 			repeated++
 		default:
 			stored++

@@ -18,6 +18,7 @@ type serveCmd struct {
 	Data      string        `placeholder:"DIR" help:"Directory of the log (default: $$TANDEM_DATA, the file, ${data})."`
 	Public    string        `placeholder:"ADDR" help:"Public listener (default: $$TANDEM_PUBLIC, the file, ${public} without a file)."`
 	API       string        `name:"api" placeholder:"ADDR" help:"API listener (default: $$TANDEM_API, the file, ${api})."`
+	Engine    string        `placeholder:"URL" help:"Where events are stored: embedded, kafka://HOST:PORT or nats://HOST:PORT (default: $$TANDEM_ENGINE, the file, embedded)."`
 	LogFormat string        `enum:"text,json" default:"text" help:"text or json."`
 	LogLevel  slog.Level    `default:"info" help:"debug, info, warn or error."`
 	Drain     time.Duration `default:"25s" help:"How long requests and deliveries under way may take to finish when the server is told to stop. Keep it below what the supervisor waits, 30s for Kubernetes."`
@@ -31,6 +32,7 @@ SIGHUP reads the configuration again: all of it takes effect, or none and the lo
 Examples:
   tandem serve
   tandem serve --config shop/tandem.yaml
+  tandem serve --engine kafka://127.0.0.1:9092
   TANDEM_DATA=/var/lib/tandem tandem serve --public :80 --log-format json`
 }
 
@@ -88,6 +90,11 @@ func (c *serveCmd) read(logger *slog.Logger, path string) (config.File, error) {
 			*flag.into = flag.value
 		}
 	}
+	if c.Engine != "" {
+		if o.Engine, err = server.ParseEngine(c.Engine); err != nil {
+			return f, err
+		}
+	}
 	o.Logger, o.Version = logger, version()
 	return f, nil
 }
@@ -106,11 +113,15 @@ func (c *serveCmd) greet(a *app, logger *slog.Logger, srv *server.Server, file *
 	if from == "" {
 		from = "none: a developer's set-up, topics are created when first published to"
 	}
+	engine := file.Options.Engine.Name()
+	if where := file.Options.Engine.Where(); where != "" {
+		engine += " at " + where
+	}
 	if c.LogFormat == "json" {
-		logger.Info("serving", "public", srv.PublicAddr(), "api", srv.APIAddr(), "data", file.Options.Data, "config", from, "version", version())
+		logger.Info("serving", "public", srv.PublicAddr(), "api", srv.APIAddr(), "engine", engine, "data", file.Options.Data, "config", from, "version", version())
 		return
 	}
-	a.printf("tandem %s\n  public  http://%s\n  api     http://%s\n  data    %s\n  config  %s\n", version(), srv.PublicAddr(), srv.APIAddr(), file.Options.Data, from)
+	a.printf("tandem %s\n  public  http://%s\n  api     http://%s\n  engine  %s\n  data    %s\n  config  %s\n", version(), srv.PublicAddr(), srv.APIAddr(), engine, file.Options.Data, from)
 }
 
 func (c *serveCmd) stop(logger *slog.Logger, srv *server.Server) error {

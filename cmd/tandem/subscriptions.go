@@ -2,8 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
-	"fmt"
 	"io"
 	"os"
 	"strconv"
@@ -12,6 +10,7 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/client"
+	"github.com/tandem-hybrid/tandem/internal/httpx"
 )
 
 type subscriptionsCmd struct {
@@ -21,6 +20,8 @@ type subscriptionsCmd struct {
 	Pause  subsPauseCmd  `cmd:"" help:"Stop deliveries; the place is kept."`
 	Resume subsResumeCmd `cmd:"" help:"Go on with deliveries."`
 	Seek   subsSeekCmd   `cmd:"" help:"Move to another place, back or forth."`
+	Replay subsReplayCmd `cmd:"" help:"Deliver stored events again, beside the live ones."`
+	Test   subsTestCmd   `cmd:"" help:"Send a test event to the target and show the answer."`
 	Delete subsDeleteCmd `cmd:"" help:"Delete a subscription with all that it remembers."`
 }
 
@@ -31,7 +32,10 @@ func (*subscriptionsCmd) Help() string {
   tandem subscriptions create audit --topic '**' --service audit --path /events --from earliest
   tandem subscriptions create audit --file audit.json
   tandem subscriptions pause payments
-  tandem subscriptions seek payments --since 2h`
+  tandem subscriptions create analytics --topic orders --pull
+  tandem subscriptions test payments
+  tandem subscriptions seek payments --since 2h --dry-run
+  tandem subscriptions replay payments --since 24h --filter type=order.placed --rate 50`
 }
 
 type subsListCmd struct {
@@ -54,7 +58,7 @@ func (c *subsListCmd) Run(a *app) error {
 				}
 				continue
 			}
-			row := []string{s.Name, strings.Join(s.Topics, ","), target(s), "-", "-", "-", "-", orDash(s.Owner)}
+			row := []string{s.Name, strings.Join(s.Topics, ","), target(&s.Subscription), "-", "-", "-", "-", orDash(s.Owner)}
 			if st := s.Status; st != nil {
 				row[3], row[4] = a.state(st.State), strconv.FormatUint(st.Lag, 10)
 				row[5], row[6] = strconv.Itoa(st.Retrying+st.Waiting), strconv.Itoa(st.Dead)
@@ -68,9 +72,17 @@ func (c *subsListCmd) Run(a *app) error {
 	})
 }
 
-func target(s *client.Subscription) string {
-	if s.Service != "" {
+// target shows where deliveries go.
+func target(s *tandem.Subscription) string {
+	switch {
+	case s.Pull != nil:
+		return "(pulled)"
+	case s.Service != "":
 		return s.Service + s.Path
+	case s.AMQP != nil && s.AMQP.Queue != "":
+		return "RabbitMQ queue " + s.AMQP.Queue
+	case s.AMQP != nil:
+		return "RabbitMQ exchange " + s.AMQP.Exchange
 	}
 	return s.URL
 }
@@ -98,9 +110,12 @@ func (c *subsShowCmd) print(a *app, s *client.Subscription) error {
 	if c.JSON {
 		return a.printJSON(s)
 	}
-	a.printf("%s  %s → %s, owner %s\n", a.style(bold, s.Name), strings.Join(s.Topics, ", "), target(s), orDash(s.Owner))
+	a.printf("%s  %s → %s, owner %s\n", a.style(bold, s.Name), strings.Join(s.Topics, ", "), target(&s.Subscription), orDash(s.Owner))
 	if !s.Filter.IsZero() {
 		a.printf("filter    %s\n", s.Filter)
+	}
+	if s.Replay != nil {
+		a.printf("replay    of %s\n", s.Replay.Of)
 	}
 	if s.Replies != "" {
 		a.printf("replies   to %s\n", s.Replies)
@@ -122,7 +137,14 @@ func printStatus(a *app, st *tandem.SubscriptionStatus) {
 	a.printf("state     %s\n", state)
 	a.printf("lag       %s, %s\n", count(int(st.Lag), "event"), time.Duration(st.LagSeconds*float64(time.Second)).Round(time.Millisecond))
 	a.printf("under way %d in flight, %d retrying, %d waiting behind %s\n", st.InFlight, st.Retrying, st.Waiting, count(st.ParkedKeys, "parked key"))
-	a.printf("dead      %d\n", st.Dead)
+	a.printf("dead      %d", st.Dead)
+	if st.Redriving > 0 {
+		a.printf(", %d of them redriven", st.Redriving)
+	}
+	a.printf("\n")
+	if st.Expired > 0 {
+		a.printf("expired   %d\n", st.Expired)
+	}
 	a.printf("since start  %d delivered, %s\n", st.Delivered, count(int(st.Failed), "failed attempt"))
 }
 
@@ -130,16 +152,21 @@ type subsCreateCmd struct {
 	Name        string        `arg:"" help:"Name of the subscription."`
 	File        string        `short:"f" placeholder:"FILE" help:"Declaration in JSON, as show --json prints it ('-' is stdin). Flags win over it."`
 	Topic       []string      `placeholder:"TOPIC" help:"Topic or pattern to read; repeat for several."`
-	Filter      []string      `sep:"none" placeholder:"ATTR=VALUE" help:"Deliver events with this attribute only, or a CloudEvents filter in JSON; repeat for all of several."`
+	Filter      []string      `sep:"none" placeholder:"ATTR=VALUE" help:"Deliver events with this attribute only, or a CloudEvents filter in JSON, or sql=TEXT or cel=TEXT; repeat for all of several."`
 	Service     string        `placeholder:"NAME" help:"Service of the configuration to deliver to."`
 	Path        string        `placeholder:"PATH" help:"Path on that service."`
-	URL         string        `name:"url" placeholder:"URL" help:"URL to deliver to, in place of --service and --path; the server takes it from its configuration file only."`
+	URL         string        `name:"url" placeholder:"URL" help:"URL to deliver to, in place of --service and --path."`
+	Pull        bool          `help:"Let clients lease the events, in place of --service and --url."`
+	Visibility  time.Duration `placeholder:"30s" help:"How long a lease holds, with --pull (default: 30s)."`
 	Secret      string        `placeholder:"REF" help:"Secret that signs deliveries: env:NAME, a variable of the server."`
 	From        string        `placeholder:"PLACE" help:"Where to start: latest (the default), earliest or a time."`
 	Replies     string        `placeholder:"TOPIC" help:"Topic of reply events (default: that of the cause)."`
 	Attempts    int           `placeholder:"N" help:"Attempts before a delivery is dead (default: 12)."`
 	Timeout     time.Duration `placeholder:"10s" help:"Time of one attempt (default: the service's, else 10s)."`
-	Concurrency int           `placeholder:"N" help:"Deliveries at the same time (default: 32)."`
+	Concurrency int           `placeholder:"N" help:"Deliveries at the same time (default: 32; leases with --pull: 1000)."`
+	Rate        float64       `placeholder:"N" help:"Events a second at most."`
+	Ordering    string        `placeholder:"key" help:"key (the default), or none to deliver events of one key at the same time."`
+	Content     string        `placeholder:"FORM" help:"Form of the requests: structured (the default), binary or batch."`
 	output
 	remote
 }
@@ -168,9 +195,11 @@ func (c *subsCreateCmd) declaration(a *app) (tandem.Subscription, error) {
 		if err != nil {
 			return s, err
 		}
-		if err := json.Unmarshal(b, &s); err != nil {
-			return s, tandem.Errorf(tandem.CodeInvalid, "%s: %w", c.File, err)
+		var shown client.Subscription // what show adds is left out
+		if err := httpx.Strict(b, &shown); err != nil {
+			return s, tandem.Wrap("read "+c.File, err)
 		}
+		s = shown.Subscription
 	}
 	s.Name = c.Name
 	if len(c.Topic) > 0 {
@@ -185,7 +214,7 @@ func (c *subsCreateCmd) declaration(a *app) (tandem.Subscription, error) {
 	for _, f := range []struct {
 		into  *string
 		value string
-	}{{&s.Service, c.Service}, {&s.Path, c.Path}, {&s.URL, c.URL}, {&s.Secret, c.Secret}, {&s.From, c.From}, {&s.Replies, c.Replies}} {
+	}{{&s.Service, c.Service}, {&s.Path, c.Path}, {&s.URL, c.URL}, {&s.Secret, c.Secret}, {&s.From, c.From}, {&s.Replies, c.Replies}, {&s.Ordering, c.Ordering}, {&s.Content, c.Content}} {
 		if f.value != "" {
 			*f.into = f.value
 		}
@@ -198,6 +227,15 @@ func (c *subsCreateCmd) declaration(a *app) (tandem.Subscription, error) {
 	}
 	if c.Concurrency != 0 {
 		s.Concurrency = c.Concurrency
+	}
+	if c.Rate != 0 {
+		s.Rate = c.Rate
+	}
+	if (c.Pull || c.Visibility != 0) && s.Pull == nil {
+		s.Pull = &tandem.Pull{}
+	}
+	if c.Visibility != 0 {
+		s.Pull.Visibility = tandem.Duration(c.Visibility)
 	}
 	return s, nil
 }
@@ -215,74 +253,4 @@ func readAll(a *app, path string) ([]byte, error) {
 	}
 	b, err := io.ReadAll(io.LimitReader(in, 1<<20))
 	return b, tandem.Wrap("read "+path, err)
-}
-
-type subsPauseCmd struct {
-	Name string `arg:"" help:"Name of the subscription."`
-	output
-	remote
-}
-
-func (c *subsPauseCmd) Run(a *app) error {
-	return c.status(a, &c.output, c.Name, (*client.Client).Pause)
-}
-
-type subsResumeCmd struct {
-	Name string `arg:"" help:"Name of the subscription."`
-	output
-	remote
-}
-
-func (c *subsResumeCmd) Run(a *app) error {
-	return c.status(a, &c.output, c.Name, (*client.Client).Resume)
-}
-
-type subsSeekCmd struct {
-	Name   string        `arg:"" help:"Name of the subscription."`
-	From   string        `xor:"start" placeholder:"PLACE" help:"earliest, latest or a time (2026-01-31T08:00:00Z)."`
-	Since  time.Duration `xor:"start" placeholder:"2h" help:"This long ago."`
-	Cursor string        `xor:"start" placeholder:"CURSOR" help:"After this place."`
-	output
-	remote
-}
-
-func (c *subsSeekCmd) Run(a *app) error {
-	if c.From == "" && c.Since == 0 && c.Cursor == "" {
-		return tandem.Errorf(tandem.CodeInvalid, "no place to seek to").WithHint("say --from, --since or --cursor")
-	}
-	to, err := (&selection{From: c.From, Since: c.Since, Cursor: c.Cursor}).start(false)
-	if err != nil {
-		return err
-	}
-	return c.status(a, &c.output, c.Name, func(cl *client.Client, ctx context.Context, name string) (tandem.SubscriptionStatus, error) {
-		return cl.Seek(ctx, name, to)
-	})
-}
-
-// status runs a command on a subscription and prints what it does now.
-func (r *remote) status(a *app, out *output, name string, do func(*client.Client, context.Context, string) (tandem.SubscriptionStatus, error)) error {
-	return r.do(a, func(ctx context.Context, cl *client.Client) error {
-		st, err := do(cl, ctx, name)
-		if err != nil {
-			return err
-		}
-		if out.JSON {
-			return a.printJSON(st)
-		}
-		printStatus(a, &st)
-		return nil
-	})
-}
-
-type subsDeleteCmd struct {
-	Name string `arg:"" help:"Name of the subscription."`
-	Yes  bool   `short:"y" help:"Do not ask."`
-	remote
-}
-
-func (c *subsDeleteCmd) Run(a *app) error {
-	if err := a.confirm(c.Yes, fmt.Sprintf("delete subscription %s with its place and dead letters", c.Name)); err != nil {
-		return err
-	}
-	return c.do(a, func(ctx context.Context, cl *client.Client) error { return cl.DeleteSubscription(ctx, c.Name) })
 }

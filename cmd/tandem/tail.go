@@ -18,9 +18,10 @@ import (
 type tailCmd struct {
 	Topics []string `arg:"" name:"topic" help:"Topics or patterns: '*' is one part between dots, a last '**' the rest."`
 	selection
-	Count  *int `short:"n" placeholder:"N" help:"End after N events."`
-	Follow bool `default:"true" negatable:"" help:"Wait for new events. --no-follow shows what is stored and ends."`
-	Full   bool `help:"Show data as a whole, not the part that fits the line."`
+	Count  *int   `short:"n" placeholder:"N" help:"End after N events."`
+	Follow bool   `default:"true" negatable:"" help:"Wait for new events. --no-follow shows what is stored and ends."`
+	Slow   string `enum:",catchup,conflate,disconnect" default:"" placeholder:"HOW" help:"When this cannot keep up: catchup (everything, in order; the default), conflate (of what it fell behind, the latest event of each key) or disconnect (connect again, and go on)."`
+	Full   bool   `help:"Show data as a whole, not the part that fits the line."`
 	output
 	remote
 }
@@ -30,8 +31,9 @@ type selection struct {
 	From   string        `xor:"start" placeholder:"PLACE" help:"earliest, latest or a time (2026-01-31T08:00:00Z)."`
 	Since  time.Duration `xor:"start" placeholder:"10m" help:"Begin this long ago."`
 	Cursor string        `xor:"start" placeholder:"CURSOR" help:"Resume after this place."`
+	Last   *int          `xor:"start" placeholder:"N" help:"Begin before the last N events that are shown, at most 1000."`
 	Type   []string      `placeholder:"TYPE" help:"Show events of this type only; repeat for several."`
-	Filter []string      `sep:"none" placeholder:"ATTR=VALUE" help:"Show events with this attribute only, or a CloudEvents filter in JSON; repeat for all of several."`
+	Filter []string      `sep:"none" placeholder:"ATTR=VALUE" help:"Show events with this attribute only, or a CloudEvents filter in JSON, or sql=TEXT or cel=TEXT; repeat for all of several."`
 }
 
 func (c *tailCmd) Help() string {
@@ -41,6 +43,9 @@ Examples:
   tandem tail orders
   tandem tail 'orders.*' payments --since 10m --type order.placed
   tandem tail orders --from earliest --no-follow --json | jq .data
+  tandem tail orders --last 20
+  tandem tail orders --last 1 --no-follow --filter subject=42
+  tandem tail positions --slow conflate
   tandem tail orders --filter subject=42 -n 1
   tandem tail orders --filter '{"any":[{"prefix":{"type":"order."}},{"type":"refund"}]}'`
 }
@@ -49,12 +54,20 @@ func (c *tailCmd) Run(a *app) error {
 	if c.Count != nil && *c.Count < 0 {
 		return tandem.Errorf(tandem.CodeInvalid, "-n %d: a number of events is not negative", *c.Count)
 	}
+	if c.Last != nil && *c.Last < 1 {
+		return tandem.Errorf(tandem.CodeInvalid, "--last %d: a number of events is at least 1", *c.Last)
+	}
+	if c.Slow != "" && !c.Follow {
+		return tandem.Errorf(tandem.CodeInvalid, "--slow and --no-follow cannot be given together")
+	}
 	cl, err := c.client()
 	if err != nil {
 		return err
 	}
-	q := client.Query{Topics: c.Topics}
-	if q.Start, err = c.start(!c.Follow); err != nil {
+	q := client.Query{Topics: c.Topics, Slow: c.Slow}
+	if c.Last != nil {
+		q.Last = *c.Last
+	} else if q.Start, err = c.start(!c.Follow); err != nil {
 		return err
 	}
 	if q.Filter, err = c.filter(); err != nil {
@@ -122,7 +135,7 @@ func (c *tailCmd) pages(a *app, cl *client.Client, q client.Query) error {
 		if len(page.Events) == 0 && page.Cursor == q.Start.Cursor {
 			return nil
 		}
-		q.Start = tandem.Start{Cursor: page.Cursor}
+		q.Start, q.Last = tandem.Start{Cursor: page.Cursor}, 0
 	}
 }
 
@@ -139,48 +152,44 @@ func (s *selection) start(beginning bool) (tandem.Start, error) {
 	return tandem.ParseStart(s.From)
 }
 
-// filter combines --type, of which any matches, and --filter, of which all must.
+// filter combines --type, of which any matches, and --filter, of which all must. The server compiles sql and cel.
 func (s *selection) filter() (tandem.Filter, error) {
-	var all []any
+	var all []tandem.Filter
 	if len(s.Type) > 0 {
 		var types []any
 		for _, t := range s.Type {
 			types = append(types, map[string]any{"type": t})
 		}
-		all = append(all, alone(types, map[string]any{"any": types}))
-	}
-	for _, f := range s.Filter {
-		if strings.HasPrefix(f, "{") || strings.HasPrefix(f, "[") {
-			parsed, err := tandem.ParseFilter([]byte(f))
-			if err != nil {
-				return tandem.Filter{}, tandem.Wrap("--filter", err)
-			}
-			var tree any
-			if err := json.Unmarshal([]byte(parsed.String()), &tree); err != nil {
-				return tandem.Filter{}, tandem.Wrap("--filter", err)
-			}
-			all = append(all, tree)
-			continue
+		f, err := tandem.FilterOf(map[string]any{"any": types})
+		if err != nil {
+			return f, tandem.Wrap("--type", err)
 		}
-		name, value, ok := strings.Cut(f, "=")
-		if !ok {
-			return tandem.Filter{}, tandem.Errorf(tandem.CodeInvalid, "--filter %q is neither attribute=value nor JSON", f)
+		all = append(all, f)
+	}
+	for _, text := range s.Filter {
+		f, err := parseFilter(text)
+		if err != nil {
+			return f, err
 		}
-		all = append(all, map[string]any{"exact": map[string]any{name: value}})
+		all = append(all, f)
 	}
-	if len(all) == 0 {
-		return tandem.Filter{}, nil
-	}
-	f, err := tandem.FilterOf(alone(all, all))
+	f, err := tandem.AllOf(all...)
 	return f, tandem.Wrap("--filter", err)
 }
 
-// alone returns the only filter of a list as it is, else what combines them.
-func alone(filters []any, combined any) any {
-	if len(filters) == 1 {
-		return filters[0]
+func parseFilter(text string) (f tandem.Filter, err error) {
+	name, value, ok := strings.Cut(text, "=")
+	switch {
+	case strings.HasPrefix(text, "{"), strings.HasPrefix(text, "["):
+		f, err = tandem.ParseFilter([]byte(text))
+	case !ok:
+		return f, tandem.Errorf(tandem.CodeInvalid, "--filter %q is neither attribute=value nor JSON", text)
+	case name == "sql", name == "cel":
+		f, err = tandem.FilterOf(map[string]any{name: value})
+	default:
+		f, err = tandem.FilterOf(map[string]any{"exact": map[string]any{name: value}})
 	}
-	return combined
+	return f, tandem.Wrap("--filter", err)
 }
 
 func (c *tailCmd) event(a *app, e *tandem.Event) {
@@ -202,7 +211,7 @@ func (c *tailCmd) gap(a *app, g *tandem.Gap) {
 		return
 	}
 	why := map[string]string{tandem.GapRetention: "retention has removed events here", tandem.GapRecreated: "the topic was deleted and created again",
-		tandem.GapForeign: "the cursor belongs to another log"}[g.Reason]
+		tandem.GapForeign: "the cursor belongs to another log", tandem.GapMigrated: "the cursor is of before a migration, and what is between was not copied"}[g.Reason]
 	a.printf("%s\n", a.style(yellow, "── gap: "+why+" ──"))
 }
 

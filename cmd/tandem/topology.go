@@ -6,26 +6,44 @@ import (
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/eventlog/driver"
 	"github.com/tandem-hybrid/tandem/internal/gateway"
+	"github.com/tandem-hybrid/tandem/internal/source"
 	"github.com/tandem-hybrid/tandem/server"
 )
 
 // topology is what a configuration wires together.
 type topology struct {
+	Engine   engineInfo  `json:"engine"`
 	Services []string    `json:"services"`
 	Routes   []routeLink `json:"routes"`
 	Topics   []topicLink `json:"topics"`
+	// LooseSources store in topics that the file does not declare.
+	LooseSources []looseSource `json:"looseSources,omitempty"`
 	// Loose are subscriptions to topics that the file does not declare.
 	Loose []subscriptionLink `json:"loose,omitempty"`
 
-	subscriptions int
+	subscriptions, sources int
+}
+
+type looseSource struct {
+	sourceLink
+	Topic string `json:"topic"`
+}
+
+// engineInfo is where events are stored, and what that means.
+type engineInfo struct {
+	Name         string              `json:"name"`
+	Where        string              `json:"where,omitempty"`
+	Capabilities []driver.Capability `json:"capabilities"`
 }
 
 type routeLink struct {
 	Match     string   `json:"match"`
-	Kind      string   `json:"kind"` // service, topic, stream, operation
+	Kind      string   `json:"kind"` // service, topic, stream, operation, client
 	To        []string `json:"to,omitempty"`
-	Mode      string   `json:"mode"` // request or event
+	Publish   string   `json:"publish,omitempty"` // topic that stores what clients of a stream send
+	Mode      string   `json:"mode"`              // request or event
 	Note      string   `json:"note,omitempty"`
 	Authorize []string `json:"authorize,omitempty"`
 }
@@ -34,7 +52,13 @@ type topicLink struct {
 	Name          string             `json:"name"`
 	Partitions    int                `json:"partitions"`
 	Retention     string             `json:"retention"`
+	Sources       []sourceLink       `json:"sources,omitempty"`
 	Subscriptions []subscriptionLink `json:"subscriptions,omitempty"`
+}
+
+type sourceLink struct {
+	Name string `json:"name"`
+	From string `json:"from"`
 }
 
 type subscriptionLink struct {
@@ -47,18 +71,25 @@ type subscriptionLink struct {
 }
 
 func topologyOf(o *server.Options) *topology {
-	t := &topology{subscriptions: len(o.Subscriptions)}
+	info := o.Engine.Declares()
+	t := &topology{subscriptions: len(o.Subscriptions), sources: len(o.Sources), Engine: engineInfo{o.Engine.Name(), o.Engine.Where(), info.Capabilities()}}
 	for _, s := range o.Services {
 		t.Services = append(t.Services, s.Name)
 	}
 	for i := range o.Routes {
 		t.Routes = append(t.Routes, linkOfRoute(&o.Routes[i]))
 	}
-	placed := map[string]bool{}
+	placed, declared := map[string]bool{}, map[string]bool{}
 	for _, topic := range o.Topics {
 		l := topicLink{Name: topic.Name, Partitions: topic.Partitions, Retention: retention(topic.Retention)}
 		if l.Partitions == 0 {
 			l.Partitions = tandem.DefaultPartitions
+		}
+		declared[topic.Name] = true
+		for i := range o.Sources {
+			if o.Sources[i].Topic == topic.Name {
+				l.Sources = append(l.Sources, linkOfSource(&o.Sources[i]))
+			}
 		}
 		for i := range o.Subscriptions {
 			if s := &o.Subscriptions[i]; reads(s, topic.Name) {
@@ -67,6 +98,11 @@ func topologyOf(o *server.Options) *topology {
 			}
 		}
 		t.Topics = append(t.Topics, l)
+	}
+	for i := range o.Sources {
+		if s := &o.Sources[i]; !declared[s.Topic] {
+			t.LooseSources = append(t.LooseSources, looseSource{linkOfSource(s), s.Topic})
+		}
 	}
 	for i := range o.Subscriptions {
 		if s := &o.Subscriptions[i]; !placed[s.Name] {
@@ -101,9 +137,20 @@ func linkOfRoute(r *gateway.Route) routeLink {
 		}
 	case r.Stream != nil:
 		l.Kind, l.To, l.Mode = "stream", r.Stream.Topics, "event"
+		var notes []string
 		if !r.Stream.Filter.IsZero() {
-			l.Note = r.Stream.Filter.String()
+			notes = append(notes, r.Stream.Filter.String())
 		}
+		if r.Stream.Slow != "" && r.Stream.Slow != tandem.SlowCatchUp {
+			notes = append(notes, "slow: "+string(r.Stream.Slow))
+		}
+		if p := r.Stream.Publish; p != nil {
+			l.Publish = p.Topic
+			notes = append(notes, "what clients send is stored in "+p.Topic+" as "+p.Type)
+		}
+		l.Note = strings.Join(notes, ", ")
+	case r.Client:
+		l.Kind, l.Mode, l.Note = "client", "request", "the browser module"
 	default:
 		l.Kind, l.Mode, l.Note = "operation", "request", "the public face of operations"
 	}
@@ -115,17 +162,18 @@ func linkOfRoute(r *gateway.Route) routeLink {
 }
 
 func linkOfSubscription(s *tandem.Subscription) subscriptionLink {
-	l := subscriptionLink{Name: s.Name, Topics: s.Topics, Mode: "event", Replies: s.Replies, To: s.URL}
+	l := subscriptionLink{Name: s.Name, Topics: s.Topics, Mode: "event", Replies: s.Replies, To: target(s)}
 	if s.Mode != "" {
 		l.Mode = s.Mode
-	}
-	if s.Service != "" {
-		l.To = s.Service + s.Path
 	}
 	if !s.Filter.IsZero() {
 		l.Filter = &s.Filter
 	}
 	return l
+}
+
+func linkOfSource(s *source.Source) sourceLink {
+	return sourceLink{Name: s.Name, From: "RabbitMQ queue " + s.AMQP.Queue}
 }
 
 func retention(d tandem.Duration) string {
@@ -151,7 +199,11 @@ func shortDuration(d time.Duration) string {
 }
 
 func (t *topology) counts() string {
-	return strings.Join([]string{count(len(t.Services), "service"), count(len(t.Topics), "topic"), count(len(t.Routes), "route"), count(t.subscriptions, "subscription")}, ", ")
+	parts := []string{count(len(t.Services), "service"), count(len(t.Topics), "topic"), count(len(t.Routes), "route"), count(t.subscriptions, "subscription")}
+	if t.sources > 0 {
+		parts = append(parts, count(t.sources, "source"))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func count(n int, word string) string {
@@ -161,7 +213,20 @@ func count(n int, word string) string {
 	return fmt.Sprintf("%d %ss", n, word)
 }
 
+func (e *engineInfo) print(a *app) {
+	where := ""
+	if e.Where != "" {
+		where = " at " + e.Where
+	}
+	a.printf("%s\n  %s%s\n", a.style(bold, "engine"), a.style(cyan, e.Name), where)
+	for _, c := range e.Capabilities {
+		a.printf("    %-8s %s\n", c.Name, a.style(faint, c.Is))
+	}
+	a.printf("\n")
+}
+
 func (t *topology) print(a *app) {
+	t.Engine.print(a)
 	if len(t.Routes) > 0 {
 		a.printf("%s\n", a.style(bold, "routes"))
 		wide := 0
@@ -177,12 +242,22 @@ func (t *topology) print(a *app) {
 		a.printf("%s\n", a.style(bold, "topics"))
 		for _, topic := range t.Topics {
 			a.printf("  %s (%s, kept %s)\n", a.style(cyan, topic.Name), count(topic.Partitions, "partition"), topic.Retention)
+			for _, s := range topic.Sources {
+				a.printf("    %s\n", s.text(a))
+			}
 			for _, s := range topic.Subscriptions {
 				a.printf("    %s\n", s.text(a))
 			}
 			if len(topic.Subscriptions) == 0 {
 				a.printf("    %s\n", a.style(faint, "no subscription"))
 			}
+		}
+		a.printf("\n")
+	}
+	if len(t.LooseSources) > 0 {
+		a.printf("%s\n", a.style(bold, "sources of topics that are not declared here"))
+		for _, s := range t.LooseSources {
+			a.printf("  %s: %s\n", s.Topic, s.text(a))
 		}
 		a.printf("\n")
 	}
@@ -193,6 +268,10 @@ func (t *topology) print(a *app) {
 		}
 		a.printf("\n")
 	}
+}
+
+func (s *sourceLink) text(a *app) string {
+	return a.style(faint, "←event─") + " " + s.Name + " ← " + s.From
 }
 
 func (a *app) mode(mode string) string {

@@ -21,7 +21,7 @@ import (
 
 // Driver is an open engine.
 type Driver interface {
-	// Info describes the engine. It does not change while the engine is open.
+	// Info describes the engine. It does not change while the engine is open. Its slices are shared and read-only.
 	Info() Info
 
 	// CreateTopic makes a topic. With Info.TotalOrder the creation takes a number of its own, Born, and returns after Notify
@@ -42,10 +42,11 @@ type Driver interface {
 	Append(ctx context.Context, b *Batch) error
 
 	// Read appends to dst the events of a partition from an offset on, in order, and returns the extended slice. It
-	// stops at max events or, after the first, at maxBytes of payload and attributes; it never waits. An offset below the start of the
-	// partition reads from its start. The records belong to the caller.
+	// stops at max events or, after the first, at maxBytes of payload and attributes; it never waits for events, only for what Notify has
+	// told to come over a network. An offset below the start of the partition reads from its start. The records belong to the caller.
 	Read(ctx context.Context, topic ID, partition int, from uint64, max, maxBytes int, dst []tandem.Record) ([]tandem.Record, error)
-	// Bounds returns what a partition holds that is durable.
+	// Bounds returns what a partition holds that is durable. It is cheap: where that lies on a server, it is what this process was last
+	// told, but never less than Notify said or an Append confirmed, and Removed never less than what a Read began after.
 	Bounds(ctx context.Context, topic ID, partition int) (Bounds, error)
 	// OffsetAt returns the offset of the first event accepted at or after t, or the end of the partition.
 	OffsetAt(ctx context.Context, topic ID, partition int, t time.Time) (uint64, error)
@@ -63,7 +64,8 @@ type Driver interface {
 	// With Info.TotalOrder every event below the largest End of a call is readable by then.
 	Notify(fn func(ends []End))
 
-	// Health returns nil while the engine can write, else why not. It is cheap.
+	// Health returns nil while the engine can write, else why not: Unavailable while a broker cannot be reached, which the engine tries
+	// again by itself for as long as it is open. It is cheap.
 	Health() error
 	// Close flushes and closes. Append calls under way end with Unavailable.
 	Close() error
@@ -82,8 +84,17 @@ type Info struct {
 	// SparseSeq: Seq rises but is not dense, because the engine counts what is no event, as Kafka does the ends of
 	// transactions. A difference of two is then an upper bound.
 	SparseSeq bool
-	// Dedup: where a repeated id is recognised.
+	// Dedup: where a repeated id is recognised. Where that is not always at append, Log recognises it when it reads, and Read sets
+	// Assigned of the records that were appended without Dedup.
 	Dedup DedupPlace
+	// Durable says in a few words what a receipt rests on, for people: "synced to disk", "2 replicas in sync, acks=all".
+	Durable string
+	// Remote: the store is reached over a network. What fails with Unavailable is worth trying again for as long as it takes.
+	Remote bool
+	// Shared: others may write to the topics, so that Notify also tells of what this process did not append.
+	Shared bool
+	// Warnings say what of the engine's settings weakens a promise, for people: a single replica, syncing put off.
+	Warnings []string
 	// MaxEventBytes is the engine's own limit; zero means none.
 	MaxEventBytes int
 }

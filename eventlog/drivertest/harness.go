@@ -207,7 +207,8 @@ func (s *suite) same(t driver.Topic, got []tandem.Record, want []driver.Record) 
 	}
 	for i := range got {
 		w := tandem.Record{Event: *want[i].Event, Seq: want[i].Seq,
-			Position: tandem.Position{Topic: t.Name, Partition: want[i].Partition, Offset: want[i].Offset}}
+			Position: tandem.Position{Topic: t.Name, Partition: want[i].Partition, Offset: want[i].Offset},
+			Assigned: !want[i].Dedup && s.drv.Info().Dedup != driver.DedupAtAppend}
 		if d := cmp.Diff(w, got[i], exactBytes); d != "" {
 			s.Fatalf("event %d differs (-want +got):\n%s", i, d)
 		}

@@ -34,6 +34,11 @@ func RunLog(t *testing.T, h Harness) {
 		s.readAll(tandem.Start{Earliest: true}, done, func() bool { return rnd.IntN(20) == 0 })
 		s.check()
 	})
+	t.Run("Last", func(t *testing.T) {
+		s := openScene(t, h)
+		s.write(8, 30)
+		s.last(1, 7, 100, len(s.wrote)+1)
+	})
 	t.Run("Recreated", func(t *testing.T) {
 		if why, ok := h.Skip["Recreate"]; ok {
 			t.Skip(why)

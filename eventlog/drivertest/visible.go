@@ -5,6 +5,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
 )
@@ -176,8 +178,10 @@ func (s *suite) reopen() {
 	for range 2 {
 		b := s.boundsOf(t, 0)
 		s.reopenNow()
-		if d := s.drv.Info(); d != info {
-			s.Fatalf("Info was %+v and is %+v", info, d)
+		now := s.drv.Info()
+		now.Warnings = info.Warnings // they may speak of topics
+		if d := cmp.Diff(info, now); d != "" {
+			s.Fatalf("Info changed (-was +is):\n%s", d)
 		}
 		topics, err := s.drv.Topics(ctx)
 		s.ok(err)
@@ -186,11 +190,16 @@ func (s *suite) reopen() {
 		}
 		s.same(t, s.readFrom(t, 0, 0), all)
 		s.states("", "", pair{"a", "1"}, pair{"c", ""})
-		if again := s.boundsOf(t, 0); again != b {
+		again := s.boundsOf(t, 0)
+		if info.SparseSeq && again.End >= b.End && again.EndSeq >= b.EndSeq { // what is no event may count at the end, and the size be an estimate
+			again.End, again.EndSeq, again.Bytes = b.End, b.EndSeq, b.Bytes
+		}
+		if again != b {
 			s.Errorf("bounds were %+v and are %+v", b, again)
 		}
 		next := s.append(record(t, 0, s.event(5)))
-		if next[0].Seq != uint64(len(all)+1) || next[0].Offset <= all[len(all)-1].Offset || info.TotalOrder && next[0].Offset <= last {
+		dense := next[0].Seq == uint64(len(all)+1) || info.SparseSeq && next[0].Seq > all[len(all)-1].Seq
+		if !dense || next[0].Offset <= all[len(all)-1].Offset || info.TotalOrder && next[0].Offset <= last {
 			s.Fatalf("after opening again the next event has Seq %d, offset %d; %d and %d were given", next[0].Seq, next[0].Offset, len(all), last)
 		}
 		all, last = append(all, next...), next[0].Offset

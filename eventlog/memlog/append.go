@@ -53,7 +53,7 @@ func (e *Engine) checkRecords(b *driver.Batch) error {
 		if t == nil || r.Partition < 0 || r.Partition >= len(t.parts) {
 			return tandem.Errorf(tandem.CodeNotFound, "no partition %d of topic %d", r.Partition, r.Topic)
 		}
-		if !r.Dedup {
+		if !e.dedups(r) {
 			continue
 		}
 		first, known := e.ids[r.Identity]
@@ -73,6 +73,11 @@ func (e *Engine) checkRecords(b *driver.Batch) error {
 	return nil
 }
 
+// dedups reports whether a repeat of r is recognised here.
+func (e *Engine) dedups(r *driver.Record) bool {
+	return r.Dedup && e.info.Dedup == driver.DedupAtAppend
+}
+
 func (e *Engine) holds(op *driver.StateOp) bool {
 	if op.If == nil {
 		return true
@@ -90,7 +95,7 @@ func (e *Engine) store(records []driver.Record) []driver.End {
 	for i := range records {
 		r := &records[i]
 		r.Duplicate, r.Stored = false, r.Partition
-		if first, ok := e.ids[r.Identity]; r.Dedup && ok {
+		if first, ok := e.ids[r.Identity]; e.dedups(r) && ok {
 			r.Duplicate, r.Stored, r.Offset, r.Seq = true, first.partition, first.offset, first.seq
 			continue
 		}
@@ -104,12 +109,12 @@ func (e *Engine) store(records []driver.Record) []driver.End {
 		p.seq++
 		r.Offset, r.Seq = offset, p.seq
 		p.end = offset + 1
-		s := stored{identity: r.Identity, dedup: r.Dedup, size: size(r.Event)}
-		s.Record = tandem.Record{Event: clone(r.Event), Seq: p.seq,
+		s := stored{identity: r.Identity, dedup: e.dedups(r), size: size(r.Event)}
+		s.Record = tandem.Record{Event: clone(r.Event), Seq: p.seq, Assigned: !r.Dedup && e.info.Dedup != driver.DedupAtAppend,
 			Position: tandem.Position{Topic: t.Name, Partition: r.Partition, Offset: offset}}
 		p.records = append(p.records, s)
 		p.bytes += s.size
-		if r.Dedup {
+		if e.dedups(r) {
 			e.ids[r.Identity] = place{r.Topic, r.Partition, offset, p.seq, r.Sum}
 		}
 		if n := slices.IndexFunc(ends, func(x driver.End) bool { return x.Topic == r.Topic && x.Partition == r.Partition }); n >= 0 {

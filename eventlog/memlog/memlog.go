@@ -13,6 +13,7 @@ import (
 // Options choose what kind of engine to be. The zero value is like the embedded one.
 type Options struct {
 	Partitioned bool             // offsets count within each partition (Info.TotalOrder is false)
+	LateDedup   bool             // repeats are stored, and left to be recognised at delivery
 	Now         func() time.Time // the clock of retention; zero means time.Now
 }
 
@@ -84,6 +85,9 @@ func New(opts Options) *Engine {
 		epochs: map[string]uint64{},
 		ids:    map[[16]byte]place{},
 		notify: func([]driver.End) {},
+	}
+	if opts.LateDedup {
+		e.info.Dedup = driver.DedupAtDelivery
 	}
 	rand.Read(e.info.LogID[:])
 	close(e.gate)

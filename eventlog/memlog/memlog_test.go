@@ -29,7 +29,7 @@ func (c *clock) set(t time.Time) {
 }
 
 func TestConformance(t *testing.T) {
-	for name, opts := range map[string]memlog.Options{"total": {}, "partitioned": {Partitioned: true}} {
+	for name, opts := range map[string]memlog.Options{"total": {}, "partitioned": {Partitioned: true}, "late": {Partitioned: true, LateDedup: true}} {
 		t.Run(name, func(t *testing.T) {
 			c := &clock{now: time.Now()}
 			opts.Now = c.Now

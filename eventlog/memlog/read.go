@@ -85,9 +85,15 @@ func (e *Engine) ScanState(_ context.Context, from, to string, fn func(key strin
 		value []byte
 	}
 	var hits []entry
-	for k, v := range e.state {
-		if k >= from && (to == "" || k < to) {
-			hits = append(hits, entry{k, v})
+	if to == from+"\x00" { // one key, which is asked for most
+		if v, ok := e.state[from]; ok {
+			hits = append(hits, entry{from, v})
+		}
+	} else {
+		for k, v := range e.state {
+			if k >= from && (to == "" || k < to) {
+				hits = append(hits, entry{k, v})
+			}
 		}
 	}
 	e.mu.Unlock()

@@ -81,7 +81,7 @@ func Open(dir string, opts Options) (*Engine, error) {
 	e := &Engine{
 		opts:      opts.withDefaults(),
 		dir:       dir,
-		info:      driver.Info{Engine: "embedded", Atomic: true, TotalOrder: true, Dedup: driver.DedupAtAppend},
+		info:      Declared(),
 		failure:   failure{done: make(chan struct{})},
 		queue:     queue{wake: make(chan struct{}, 1)},
 		written:   make(chan *group),
@@ -235,4 +235,9 @@ func (e *Engine) reading() error {
 func newLogID() (id [8]byte) {
 	rand.Read(id[:])
 	return id
+}
+
+// Declared is what Info says of any log.
+func Declared() driver.Info {
+	return driver.Info{Engine: "embedded", Atomic: true, TotalOrder: true, Dedup: driver.DedupAtAppend, Durable: "synced to disk"}
 }

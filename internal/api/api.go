@@ -18,9 +18,14 @@ import (
 
 // Streams answers requests for events. internal/stream has one.
 type Streams interface {
-	Serve(w http.ResponseWriter, r *http.Request, sel eventlog.Selection, filter tandem.Filter)
-	Open() int    // streams and long polls open
-	Sent() uint64 // events handed out
+	// Serve may return while the stream goes on.
+	Serve(w http.ResponseWriter, r *http.Request, ask tandem.StreamRequest)
+	// Present lists open streams, newest first, and counts them.
+	Present(q tandem.StreamQuery) tandem.StreamPresence
+	Open() int           // streams and long polls open
+	Sent() uint64        // events handed out
+	Lagging() uint64     // how often a stream fell behind
+	WaitingBytes() int64 // held for clients that do not take it
 }
 
 // Operations answers requests for an operation. internal/operation has one.
@@ -40,12 +45,40 @@ type Subscriptions interface {
 	Status(ctx context.Context, name string) (tandem.SubscriptionStatus, error)
 	Pause(ctx context.Context, name string) error
 	Resume(ctx context.Context, name string) error
-	Seek(ctx context.Context, name string, start tandem.Start) error
+	// Seek returns what it does; dryRun only says so.
+	Seek(ctx context.Context, name string, to tandem.Start, dryRun bool) (tandem.SeekPlan, error)
 	// DeadLetters returns those after an id, "" for the first ones, and the id to go on after, "" at the end.
 	DeadLetters(ctx context.Context, name, after string, limit int) (letters []tandem.DeadLetter, next string, err error)
-	// Redrive and Discard take ids, nil for all, and return how many there were.
-	Redrive(ctx context.Context, name string, ids []string) (int, error)
-	Discard(ctx context.Context, name string, ids []string) (int, error)
+	DeadLetter(ctx context.Context, name, id string) (tandem.DeadLetter, error)
+	// Redrive and Discard return how many dead letters they met; a selection of nothing means all.
+	Redrive(ctx context.Context, name string, sel tandem.DeadLetterSelection) (tandem.DeadLetterCount, error)
+	Discard(ctx context.Context, name string, sel tandem.DeadLetterSelection) (tandem.DeadLetterCount, error)
+}
+
+// Leases is what the API needs for subscriptions that are pulled. Unknown names are NotFound, and those that are not
+// pulled Invalid.
+type Leases interface {
+	Pull(ctx context.Context, name string, ask tandem.PullRequest) ([]tandem.Lease, error)
+	// Ack, Nack and Extend answer for each token, in order. A negative delay means the backoff, a visibility of zero the subscription's.
+	Ack(ctx context.Context, name string, tokens []string) ([]tandem.LeaseResult, error)
+	Nack(ctx context.Context, name string, tokens []string, delay time.Duration) ([]tandem.LeaseResult, error)
+	Extend(ctx context.Context, name string, tokens []string, visibility time.Duration) ([]tandem.LeaseResult, error)
+}
+
+// Ledger says what became of deliveries.
+type Ledger interface {
+	Deliveries(ctx context.Context, name string, q tandem.DeliveryQuery) (tandem.DeliveryPage, error)
+}
+
+// Tests sends a test event to the target of a subscription. Code: Invalid for one that is pulled.
+type Tests interface {
+	Test(ctx context.Context, name string) (tandem.TestExchange, error)
+}
+
+// Replays begins replays.
+type Replays interface {
+	// Replay returns the temporary subscription that delivers again.
+	Replay(ctx context.Context, name string, ask tandem.ReplayRequest) (tandem.Subscription, error)
 }
 
 // Config is the configuration file.
@@ -65,7 +98,13 @@ type Options struct {
 	Streams       Streams
 	Operations    Operations
 	Subscriptions Subscriptions
+	Leases        Leases
+	Ledger        Ledger
+	Tests         Tests
+	Replays       Replays
 	Config        Config
+	// Conditions compiles the text of sql and cel in filters. Nil refuses them.
+	Conditions func(dialect, text string) (tandem.Condition, error)
 
 	Metrics *prometheus.Registry // nil means one of its own
 	Logger  *slog.Logger         // nil means slog.Default
@@ -108,6 +147,9 @@ type API struct {
 	groups    sync.Pool // *group
 
 	change sync.Mutex // held while a declaration is compared with its entity tag and changed
+
+	draining context.Context // done when the server stops
+	drain    context.CancelFunc
 }
 
 // New returns the API of a log.
@@ -119,18 +161,26 @@ func New(opts Options) *API {
 	a.declared = newDeclarations(opts.Log)
 	a.publishes.New = func() any { return new(publishing) }
 	a.groups.New = func() any { return new(group) }
+	a.draining, a.drain = context.WithCancel(context.Background())
 	return a
 }
 
+// Drain lets those go who wait for leases: they are told to ask again later, as all who come after them.
+func (a *API) Drain() { a.drain() }
+
 // Close takes the API's registration off the log. Requests under way are not waited for: that is the http.Server's to do.
-func (a *API) Close() { a.declared.stop() }
+func (a *API) Close() {
+	a.drain()
+	a.declared.stop()
+}
 
 // call is one request.
 type call struct {
-	w   httpx.Recorder
-	r   *http.Request
-	arg string         // the variable part of the path
-	who *auth.Identity // nil where anybody may ask
+	w    httpx.Recorder
+	r    *http.Request
+	arg  string         // the first variable part of the path
+	item string         // the second one, of a resource within the first
+	who  *auth.Identity // nil where anybody may ask
 
 	begin time.Time
 }
@@ -156,11 +206,11 @@ func (a *API) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // route finds the method that a request is for and checks that the caller may use it.
 func (a *API) route(c *call) (*method, error) {
-	res, arg := find(a.resources, c.r.URL.Path)
+	res, args := find(a.resources, c.r.URL.Path)
 	if res == nil {
 		return nil, tandem.Errorf(tandem.CodeNotFound, "there is no resource at this path").WithHint("GET /v1/openapi.json lists them")
 	}
-	c.arg = arg
+	c.arg, c.item = args[0], args[1]
 	m := res.method(c.r.Method)
 	if m == nil {
 		c.w.Header().Set("Allow", res.allow)

@@ -1,12 +1,13 @@
 package api
 
 import (
+	"context"
 	"net/url"
 	"slices"
 	"strings"
 
 	"github.com/tandem-hybrid/tandem"
-	"github.com/tandem-hybrid/tandem/eventlog"
+	"github.com/tandem-hybrid/tandem/internal/auth"
 )
 
 // readTopic answers GET /v1/topics/{topic}/events.
@@ -20,7 +21,7 @@ const maxSelected = 100
 
 // readEvents hands a GET over to the streams, which read the parameters about place and waiting.
 func (a *API) readEvents(c *call, topics []string) error {
-	values, err := c.query("cursor", "from", "limit", "wait", "filter", "type", "source", "subject", "topic")
+	values, err := c.query("cursor", "from", "last", "limit", "wait", "slow", "credit", "filter", "type", "source", "subject", "topic")
 	if err != nil {
 		return err
 	}
@@ -36,34 +37,53 @@ func (a *API) readEvents(c *call, topics []string) error {
 	case len(given) > 0:
 		return tandem.Errorf(tandem.CodeInvalid, "the path names the topic").WithField("topic", "is for /v1/events")
 	}
-	sel, err := eventlog.Select(topics...)
-	if err != nil {
+	ask := tandem.StreamRequest{Topics: topics, Principal: c.who.Name}
+	if ask.Filter, err = a.parseFilter(values); err != nil {
 		return err
 	}
-	filter, err := parseFilter(values)
-	if err != nil {
-		return err
+	if c.arg != "" && c.who.Can(auth.RolePublish) && !strings.HasPrefix(c.arg, "_") {
+		ask.Publish = a.publishEach(c)
 	}
-	a.opts.Streams.Serve(&c.w, c.r, sel, filter)
+	a.opts.Streams.Serve(&c.w, c.r, ask)
 	return nil
 }
 
+// publishEach returns what stores the events that the client of a stream sends. It outlives the call and keeps nothing of it.
+func (a *API) publishEach(c *call) func(context.Context, []tandem.Event) []tandem.Stored {
+	o := options{topic: c.arg, producer: c.who.Name}
+	return func(ctx context.Context, events []tandem.Event) []tandem.Stored {
+		for i := range events {
+			o.stamp(&events[i], i, tandem.NewID())
+		}
+		out := a.log.AppendEach(ctx, o.topic, events)
+		for i := range out {
+			if out[i].Err == nil {
+				a.metrics.published(o.topic, events[i:i+1])
+			}
+		}
+		return out
+	}
+}
+
 // parseFilter reads filter=, JSON, and its short forms type=, source= and subject=, all of which must match.
-func parseFilter(values url.Values) (tandem.Filter, error) {
-	var all []string
+func (a *API) parseFilter(values url.Values) (tandem.Filter, error) {
+	var all []tandem.Filter
 	for _, name := range []string{"type", "source", "subject"} {
 		if v := values.Get(name); v != "" {
 			f, err := tandem.FilterOf(map[string]any{"exact": map[string]any{name: v}})
 			if err != nil {
 				return f, tandem.Errorf(tandem.CodeInvalid, "the filter is invalid").WithField(name, "%s", detail(err))
 			}
-			all = append(all, f.String())
+			all = append(all, f)
 		}
 	}
 	if v := values.Get("filter"); v != "" {
 		f, err := tandem.ParseFilter([]byte(v))
+		if err == nil {
+			f, err = f.Bind(a.opts.Conditions)
+		}
 		if err != nil {
-			bad := tandem.Errorf(tandem.CodeInvalid, "the filter cannot be read")
+			bad := tandem.Errorf(tandem.CodeOf(err), "the filter cannot be read")
 			fields := tandem.ProblemOf(err).Errors
 			for _, field := range fields {
 				bad.WithField("filter", "%s %s", field.Pointer, field.Detail)
@@ -73,17 +93,9 @@ func parseFilter(values url.Values) (tandem.Filter, error) {
 			}
 			return f, bad.WithHint(`a filter is JSON such as {"type":"order.placed"} or {"prefix":{"subject":"eu-"}}`)
 		}
-		if !f.IsZero() {
-			all = append(all, f.String())
-		}
+		all = append(all, f)
 	}
-	switch len(all) {
-	case 0:
-		return tandem.Filter{}, nil
-	case 1:
-		return tandem.ParseFilter([]byte(all[0]))
-	}
-	return tandem.ParseFilter([]byte(`{"all":[` + strings.Join(all, ",") + `]}`))
+	return tandem.AllOf(all...)
 }
 
 func detail(err error) string { return tandem.ProblemOf(err).Detail }

@@ -44,7 +44,9 @@ func newHarness(t testing.TB, change func(*api.Options)) *harness {
 	}
 	h.api = api.New(opts)
 	t.Cleanup(func() {
-		streams.Stop()
+		now, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = streams.Stop(now) // at once
 		h.api.Close()
 		h.log.Close()
 	})

@@ -83,6 +83,8 @@ func (m *metrics) watch(o *Options) {
 		return 1
 	})
 	gauge("tandem_streams_open", "Streams and long polls open.", func() float64 { return float64(o.Streams.Open()) })
+	gauge("tandem_streams_waiting_bytes", "Held for clients of streams that do not take it.", func() float64 { return float64(o.Streams.WaitingBytes()) })
+	counter("tandem_streams_lagging_total", "Streams that fell behind and were read for from the log.", func() float64 { return float64(o.Streams.Lagging()) })
 	counter("tandem_stream_events_total", "Events handed out in pages and streams.", func() float64 { return float64(o.Streams.Sent()) })
 }
 
@@ -124,7 +126,7 @@ func (m *metrics) answered(what *method, c *call) {
 	if c.w.Status >= 400 {
 		m.problems.WithLabelValues(strconv.Itoa(c.w.Status)).Inc()
 	}
-	if what != nil && what.seconds != nil && !isStream(c.w.Header()) {
+	if what != nil && what.seconds != nil && !c.w.Gone && !isStream(c.w.Header()) {
 		what.seconds.Observe(time.Since(c.begin).Seconds())
 	}
 }

@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -156,6 +158,7 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 	d := loadDocument(t)
 	s := newSchemas(t, d)
 	h := newDocumented(t)
+	succeeded := map[string]bool{"POST /v1/config:reload": true} // needs a file
 	const one = `{"specversion":"1.0","id":"1","source":"/s","type":"t","subject":"k","time":"2026-01-31T09:30:00Z","data":{"n":1}}`
 	for _, c := range []struct {
 		method, path, arg, query, body, contentType string
@@ -178,18 +181,38 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 		{"GET", "/v1/topics/{topic}/events", "orders", "cursor=x", "", "", 400},
 		{"GET", "/v1/events", "", "topic=**", "", "", 200},
 		{"GET", "/v1/events", "", "", "", "", 400},
+		{"GET", "/v1/streams", "", "", "", "", 200},
+		{"GET", "/v1/streams", "", "limit=1001", "", "", 400},
 		{"GET", "/v1/topics", "", "", "", "", 200},
 		{"GET", "/v1/topics/{topic}", "orders", "", "", "", 200},
 		{"GET", "/v1/topics/{topic}", "absent", "", "", "", 404},
 		{"GET", "/v1/subscriptions", "", "", "", "", 200},
-		{"PUT", "/v1/subscriptions/{name}", "pay", "", `{"topics":["orders"],"service":"s","filter":{"type":"t"},"backoff":{"base":"2s"}}`, "", 201},
+		{"PUT", "/v1/subscriptions/{name}", "pay", "", everything, "", 201},
 		{"GET", "/v1/subscriptions/{name}", "pay", "", "", "", 200},
 		{"GET", "/v1/subscriptions/{name}", "absent", "", "", "", 404},
 		{"POST", "/v1/subscriptions/{name}:pause", "pay", "", "", "", 200},
 		{"POST", "/v1/subscriptions/{name}:resume", "pay", "", "", "", 200},
 		{"POST", "/v1/subscriptions/{name}:seek", "pay", "", `{"from":"earliest"}`, "", 200},
+		{"POST", "/v1/subscriptions/{name}:seek", "pay", "", `{"cursor":"abc","dryRun":true}`, "", 200},
+		{"POST", "/v1/subscriptions/{name}:test", "pay", "", "", "", 200},
+		{"POST", "/v1/subscriptions/{name}:test", "absent", "", "", "", 404},
+		{"POST", "/v1/subscriptions/{name}:replay", "pay", "", `{"from":"2026-01-31T09:30:00Z","to":"2026-02-01T00:00:00Z","filter":{"type":"t"},"evenIfSeen":true,"rate":50}`, "", 201},
+		{"POST", "/v1/subscriptions/{name}:replay", "pay", "", `{}`, "", 400},
+		{"POST", "/v1/subscriptions/{name}:pull", "pay", "", "", "", 200},
+		{"POST", "/v1/subscriptions/{name}:pull", "pay", "", `{"max":10,"wait":"5s","visibility":"1m"}`, "", 200},
+		{"POST", "/v1/subscriptions/{name}:pull", "pay", "", `{"max":1001}`, "", 400},
+		{"POST", "/v1/subscriptions/{name}:pull", "absent", "", "", "", 404},
+		{"POST", "/v1/subscriptions/{name}:ack", "pay", "", `{"leases":["a"]}`, "", 200},
+		{"POST", "/v1/subscriptions/{name}:ack", "pay", "", `{"leases":[]}`, "", 400},
+		{"POST", "/v1/subscriptions/{name}:nack", "pay", "", `{"leases":["a"],"delay":"5s"}`, "", 200},
+		{"POST", "/v1/subscriptions/{name}:extend", "pay", "", `{"leases":["a"],"visibility":"5m"}`, "", 200},
+		{"GET", "/v1/subscriptions/{name}/deliveries", "pay", "event=1&state=dead&since=2026-01-31T09:30:00Z", "", "", 200},
+		{"GET", "/v1/subscriptions/{name}/deliveries", "pay", "state=lost", "", "", 400},
+		{"GET", "/v1/subscriptions/{name}/deliveries", "absent", "", "", "", 404},
 		{"GET", "/v1/subscriptions/{name}/dead-letters", "pay", "", "", "", 200},
+		{"GET", "/v1/subscriptions/{name}/dead-letters/{id}", "pay", "", "", "", 200},
 		{"POST", "/v1/subscriptions/{name}/dead-letters:redrive", "pay", "", `{"all":true}`, "", 200},
+		{"POST", "/v1/subscriptions/{name}/dead-letters:redrive", "pay", "", `{"filter":{"type":"t"},"reason":"exhausted","since":"2026-01-31T09:30:00Z","until":"2026-02-01T09:30:00Z","rate":5,"dryRun":true}`, "", 200},
 		{"POST", "/v1/subscriptions/{name}/dead-letters:discard", "pay", "", `{"ids":["1"]}`, "", 200},
 		{"DELETE", "/v1/subscriptions/{name}", "pay", "", "", "", 204},
 		{"GET", "/v1/operations/{id}", "op", "", "", "", 200},
@@ -199,13 +222,13 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 		{"GET", "/v1/openapi.json", "", "", "", "", 200},
 		{"GET", "/metrics", "", "", "", "", 200},
 		{"GET", "/livez", "", "", "", "", 200},
+		{"GET", "/v1/client.js", "", "", "", "", 200},
 		{"GET", "/readyz", "", "", "", "", 200},
 		{"DELETE", "/v1/topics/{topic}", "orders", "", "", "", 204},
 	} {
 		name := fmt.Sprint(c.method, " ", c.path, " ", c.status)
-		before, _, _ := strings.Cut(c.path, "{")
-		_, after, _ := strings.Cut(c.path, "}")
-		target := before + c.arg + after
+		target := regexp.MustCompile(`\{(name|topic)\}`).ReplaceAllString(c.path, c.arg)
+		target = strings.ReplaceAll(target, "{id}", "7")
 		if c.query != "" {
 			target += "?" + c.query
 		}
@@ -221,6 +244,9 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 		if res.StatusCode != c.status {
 			t.Errorf("%s: status %d: %s", name, res.StatusCode, body)
 			continue
+		}
+		if c.status < 300 {
+			succeeded[c.method+" "+c.path] = true
 		}
 		place := []string{"paths", c.path, strings.ToLower(c.method), "responses", fmt.Sprint(c.status)}
 		answer, _ := d.at(place...).(map[string]any)
@@ -271,6 +297,45 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 			}
 		}
 	}
+	for _, r := range routes {
+		if !succeeded[r.method+" "+r.path] {
+			t.Errorf("%s %s was not tried", r.method, r.path)
+		}
+	}
+}
+
+// TestDocumentedResults: the example of docs/delivery.md is an answer to a batch.
+func TestDocumentedResults(t *testing.T) {
+	s := newSchemas(t, loadDocument(t))
+	page, err := os.ReadFile("../../docs/delivery.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(page), "```json\n")
+	example, _, ok := strings.Cut(example, "```")
+	if !ok {
+		t.Fatal("docs/delivery.md has no example")
+	}
+	if err := s.check([]byte(example), "components", "schemas", "BatchResults"); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestDocumentedPresence: the example of docs/streams.md is an answer to who is connected.
+func TestDocumentedPresence(t *testing.T) {
+	s := newSchemas(t, loadDocument(t))
+	page, err := os.ReadFile("../../docs/streams.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, example, _ := strings.Cut(string(page), "```json\n{\"open\"")
+	example, _, ok := strings.Cut(example, "```")
+	if !ok {
+		t.Fatal("docs/streams.md has no example")
+	}
+	if err := s.check([]byte(`{"open"`+example), "components", "schemas", "StreamPresence"); err != nil {
+		t.Error(err)
+	}
 }
 
 // newDocumented is an API with stand-ins for all rooms.
@@ -280,14 +345,26 @@ func newDocumented(t *testing.T) *API {
 		t.Fatal(err)
 	}
 	streams := stream.New(log, stream.Options{})
-	a := New(Options{Log: log, Auth: auth.New(nil), Streams: streams, Operations: oneOperation{}, Subscriptions: &oneSubscription{}, Window: func() Window { return Window{Oldest: time.Unix(0, 0)} }, Logger: slog.New(slog.DiscardHandler)})
+	one := &oneSubscription{}
+	a := New(Options{Log: log, Auth: auth.New(nil), Streams: streams, Operations: oneOperation{}, Subscriptions: one,
+		Leases: oneLease{one}, Ledger: oneRow{one}, Tests: oneRow{one}, Replays: oneRow{one}, Window: func() Window { return Window{Oldest: time.Unix(0, 0)} }, Logger: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() {
-		streams.Stop()
+		now, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = streams.Stop(now) // at once
 		a.Close()
 		log.Close()
 	})
 	return a
 }
+
+// everything is a declaration with every member, though not all go together.
+const everything = `{"topics":["orders"],"filter":{"all":[{"type":"t"},{"not":{"prefix":{"subject":"x"}}}]},"service":"s","path":"/p","url":"https://example.org/hook",
+"pull":{"visibility":"1m"},"secret":"env:A","oldSecrets":[{"secret":"env:B","until":"2026-01-31T09:30:00Z"}],"headers":{"X-Team":"shop"},
+"auth":{"basic":{"user":"u","password":"env:TANDEM_SECRET_P"},"oauth2":{"tokenUrl":"https://example.org/token","clientId":"c","clientSecret":"env:TANDEM_SECRET_C","scopes":["a"],"audience":"x"},
+"tls":{"cert":"env:TANDEM_SECRET_A","key":"env:TANDEM_SECRET_B","ca":"env:TANDEM_SECRET_D"}},"handshake":true,"content":"batch","batchSize":10,"mode":"event","from":"earliest","replies":"answers",
+"ordering":"none","concurrency":4,"rate":2.5,"timeout":"5s","attempts":7,"backoff":{"base":"2s","max":"3s","list":["1s","2s"]},"retryAfter":"5m","answers":{"404":"delivered","5xx":"retry"},
+"breaker":{"failures":3,"wait":"10s"},"exhausted":"pause","pauseAfter":"48h","replay":{"of":"x","to":"2026-01-31T09:30:00Z","evenIfSeen":true}}`
 
 type oneOperation struct{}
 
@@ -313,20 +390,68 @@ func (o *oneSubscription) Get(name string) (tandem.Subscription, string, string,
 	}
 	return o.List()[0], `"1"`, "api", nil
 }
+
+type oneLease struct{ *oneSubscription }
+
+func (o oneLease) Pull(_ context.Context, name string, _ tandem.PullRequest) ([]tandem.Lease, error) {
+	_, _, _, err := o.Get(name)
+	return []tandem.Lease{{Token: "a", Until: "2026-01-31T09:30:00Z", Attempt: 1, MaxAttempts: 12, ID: "d",
+		Event: tandem.Record{Event: tandem.Event{ID: "1", Source: "/s", Type: "t"}, Position: tandem.Position{Topic: "orders", Offset: 7}}}}, err
+}
+func (o oneLease) Ack(context.Context, string, []string) ([]tandem.LeaseResult, error) {
+	return []tandem.LeaseResult{{Token: "a", Outcome: tandem.LeaseAcknowledged}}, nil
+}
+func (o oneLease) Nack(context.Context, string, []string, time.Duration) ([]tandem.LeaseResult, error) {
+	return []tandem.LeaseResult{{Token: "a", Outcome: tandem.LeaseReleased}}, nil
+}
+func (o oneLease) Extend(context.Context, string, []string, time.Duration) ([]tandem.LeaseResult, error) {
+	return []tandem.LeaseResult{{Token: "a", Outcome: tandem.LeaseExtended, Until: "2026-01-31T09:30:00Z"}}, nil
+}
+
+type oneRow struct{ *oneSubscription }
+
+func (o oneRow) Deliveries(_ context.Context, name string, _ tandem.DeliveryQuery) (tandem.DeliveryPage, error) {
+	_, _, _, err := o.Get(name)
+	const at = "2026-01-31T09:30:00Z"
+	behind := tandem.Position{Topic: "orders", Partition: 1, Offset: 6}
+	return tandem.DeliveryPage{Next: "x", Deliveries: []tandem.Delivery{{Subscription: name, Epoch: 1, Position: tandem.Position{Topic: "orders", Partition: 1, Offset: 7},
+		ID: "1", Source: "/s", Type: "t", Key: "k", State: tandem.DeliveryRetrying, Reason: "r", Attempts: 1, Probes: 1, NextAttempt: at, Behind: &behind, DeadLetter: "d", Version: 1, Accepted: at, Ended: at,
+		History: []tandem.Attempt{{Number: 1, At: time.Unix(0, 0).UTC(), Wait: tandem.Duration(time.Second), Took: tandem.Duration(time.Millisecond), Status: 500, Detail: "x"}}}}}, err
+}
+func (o oneRow) Test(_ context.Context, name string) (tandem.TestExchange, error) {
+	_, _, _, err := o.Get(name)
+	return tandem.TestExchange{Sent: tandem.TestMessage{Method: "POST", URL: "http://u", Headers: map[string]string{"A": "b"}, Body: "x"},
+		Received: &tandem.TestMessage{Status: 200}, Outcome: "delivered", Detail: "d", Took: tandem.Duration(time.Second)}, err
+}
+func (o oneRow) Replay(_ context.Context, name string, ask tandem.ReplayRequest) (tandem.Subscription, error) {
+	o.sub.Replay = &tandem.Replay{Of: name, To: ask.To, EvenIfSeen: ask.EvenIfSeen}
+	return *o.sub, nil
+}
+
 func (o *oneSubscription) Put(_ context.Context, sub tandem.Subscription, _ string) (bool, error) {
 	o.sub = &sub
 	return true, nil
 }
 func (o *oneSubscription) Status(_ context.Context, name string) (tandem.SubscriptionStatus, error) {
-	return tandem.SubscriptionStatus{Name: name, State: "running", Cursor: "c"}, nil
+	return tandem.SubscriptionStatus{Name: name, State: "running", Cursor: "c", Expired: 1}, nil
 }
-func (o *oneSubscription) Delete(context.Context, string) error             { return nil }
-func (o *oneSubscription) Pause(context.Context, string) error              { return nil }
-func (o *oneSubscription) Resume(context.Context, string) error             { return nil }
-func (o *oneSubscription) Seek(context.Context, string, tandem.Start) error { return nil }
+func (o *oneSubscription) Delete(context.Context, string) error { return nil }
+func (o *oneSubscription) Pause(context.Context, string) error  { return nil }
+func (o *oneSubscription) Resume(context.Context, string) error { return nil }
+func (o *oneSubscription) Seek(context.Context, string, tandem.Start, bool) (tandem.SeekPlan, error) {
+	return tandem.SeekPlan{DryRun: true, Again: 1, Over: 1, Parked: 1}, nil
+}
 func (o *oneSubscription) DeadLetters(context.Context, string, string, int) ([]tandem.DeadLetter, string, error) {
 	return []tandem.DeadLetter{{ID: "1", Subscription: "pay", Reason: "refused", Detail: "400", Status: 400, Attempts: 1, At: "2026-01-31T09:30:00Z",
 		Event: tandem.Record{Event: tandem.Event{ID: "1", Source: "/s", Type: "t"}}}}, "1", nil
 }
-func (o *oneSubscription) Redrive(context.Context, string, []string) (int, error) { return 1, nil }
-func (o *oneSubscription) Discard(context.Context, string, []string) (int, error) { return 1, nil }
+func (o *oneSubscription) DeadLetter(ctx context.Context, name, _ string) (tandem.DeadLetter, error) {
+	all, _, err := o.DeadLetters(ctx, name, "", 1)
+	return all[0], err
+}
+func (o *oneSubscription) Redrive(context.Context, string, tandem.DeadLetterSelection) (tandem.DeadLetterCount, error) {
+	return tandem.DeadLetterCount{Count: 1}, nil
+}
+func (o *oneSubscription) Discard(context.Context, string, tandem.DeadLetterSelection) (tandem.DeadLetterCount, error) {
+	return tandem.DeadLetterCount{Count: 1}, nil
+}

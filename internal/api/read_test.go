@@ -7,6 +7,8 @@ import (
 	"testing"
 
 	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/api"
+	"github.com/tandem-hybrid/tandem/internal/condition"
 )
 
 func TestReadBadInput(t *testing.T) {
@@ -27,11 +29,19 @@ func TestReadBadInput(t *testing.T) {
 		{events + "?wait=6m", 400, "wait"},
 		{events + "?wait=-1s", 400, "wait"},
 		{events + "?limit=1&limit=2", 400, "limit"},
+		{events + "?last=0", 400, "last"},
+		{events + "?last=1001", 400, "last"},
+		{events + "?last=5&from=earliest", 400, "last"},
+		{events + "?slow=never", 400, "slow"},
+		{events + "?credit=0", 400, "credit"},
+		{events + "?credit=5", 400, "credit"},
+		{events + "?credit=5&slow=conflate", 400, "credit"},
 		{events + "?form=earliest", 400, "form"},
 		{events + "?topic=other", 400, "topic"},
 		{events + "?filter=" + url.QueryEscape(`{"exact":`), 400, "filter"},
 		{events + "?filter=" + url.QueryEscape(`{"exact":{"type":{}}}`), 400, "filter"},
-		{events + "?filter=" + url.QueryEscape(`{"sql":"x"}`), 400, "filter"},
+		{events + "?filter=" + url.QueryEscape(`{"sql":5}`), 400, "filter"},
+		{events + "?filter=" + url.QueryEscape(`{"cel":"true"}`), 501, "filter"},
 		{events + "?filter=" + url.QueryEscape(`{"exact":{"type":"a","type":"b"}}`), 400, "filter"},
 		{events + "?%zz", 400, ""},
 		{"/v1/events", 400, "topic"},
@@ -49,7 +59,64 @@ func TestReadBadInput(t *testing.T) {
 			a.problem(c.status, strings.Fields(c.pointers)...)
 		}
 	}
-	h.do("GET", events, "", "Upgrade", "websocket", "Connection", "Upgrade").problem(501)
+	h.do("GET", events, "", "Upgrade", "websocket", "Connection", "Upgrade").problem(400, "Sec-WebSocket-Version", "Sec-WebSocket-Key")
+}
+
+// TestReadConditions: a condition is compiled once for a request and judges each event; one that cannot be is refused with its
+// place.
+// Topics of Tandem's own are read by name, by those who know it; a pattern does not find them, and nobody publishes to them.
+func TestReadTheTopicOfOperators(t *testing.T) {
+	h := newHarness(t, nil)
+	const name = "_tandem.operator"
+	h.create(tandem.Topic{Name: name, Partitions: 1})
+	e := []tandem.Event{{Source: "/tandem/subscriptions/s", Type: "tandem.subscription.paused", Data: []byte(`{}`)}}
+	if _, err := h.log.Append(t.Context(), name, e); err != nil {
+		t.Fatal(err)
+	}
+	if a := h.do("GET", "/v1/topics/"+name+"/events?from=earliest", "").want(200); !strings.Contains(a.body, "tandem.subscription.paused") {
+		t.Errorf("%s", a.body)
+	}
+	if a := h.do("GET", "/v1/events?topic=**&from=earliest", "").want(200); strings.Contains(a.body, "tandem.subscription.paused") {
+		t.Errorf("%s", a.body)
+	}
+	h.do("POST", "/v1/topics/"+name+"/events?type=a&source=/s", "{}").want(403)
+}
+
+func TestReadConditions(t *testing.T) {
+	compiled := 0
+	conditions := condition.New(condition.Options{})
+	h := newHarness(t, func(o *api.Options) {
+		o.Conditions = func(dialect, text string) (tandem.Condition, error) {
+			compiled++
+			return conditions.Compile(dialect, text)
+		}
+	})
+	for i := range 5 {
+		h.do("POST", events+"?type=a&source=/s", fmt.Sprintf(`{"total":%d}`, i*10)).want(201)
+	}
+	get := func(filter string) answer {
+		return h.do("GET", events+"?from=earliest&type=a&filter="+url.QueryEscape(filter), "")
+	}
+	for filter, want := range map[string]int{
+		`{"cel":"data.total > 15"}`:                                3,
+		`{"sql":"source = '/s'"}`:                                  5,
+		`{"not":{"cel":"data.total > 15"},"sql":"type LIKE 'a%'"}`: 2,
+	} {
+		compiled = 0
+		if got := strings.Count(get(filter).body, `"specversion"`); got != want || compiled > 2 {
+			t.Errorf("%s: %d events, %d compiled", filter, got, compiled)
+		}
+	}
+	for filter, want := range map[string]string{
+		`{"cel":"data.total >"}`:             "/cel line 1, column 13: Syntax error",
+		`{"any":[{"sql":"type = 'x' AND"}]}`: "/any/0/sql line 1, column 15: the end does not belong here",
+	} {
+		a := get(filter)
+		a.problem(400, "filter")
+		if !strings.Contains(a.body, want) {
+			t.Errorf("%s: %s", filter, a.body)
+		}
+	}
 }
 
 func TestReadFilters(t *testing.T) {

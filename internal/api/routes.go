@@ -11,7 +11,7 @@ import (
 	"github.com/tandem-hybrid/tandem/internal/auth"
 )
 
-// route is one line of the table of routes. A path has at most one variable part, {name}, which holds neither / nor :.
+// route is one line of the table of routes. A path has at most two variable parts, such as {name}, which hold neither / nor :.
 type route struct {
 	method, path string
 	role         string // "" lets anybody ask
@@ -23,6 +23,7 @@ var routes = []route{
 	{"POST", "/v1/topics/{topic}/events", auth.RolePublish, (*API).publish},
 	{"GET", "/v1/topics/{topic}/events", auth.RoleRead, (*API).readTopic},
 	{"GET", "/v1/events", auth.RoleRead, (*API).readTopics},
+	{"GET", "/v1/streams", auth.RoleRead, (*API).listStreams},
 
 	{"GET", "/v1/topics", auth.RoleRead, (*API).listTopics},
 	{"GET", "/v1/topics/{topic}", auth.RoleRead, (*API).getTopic},
@@ -36,7 +37,15 @@ var routes = []route{
 	{"POST", "/v1/subscriptions/{name}:pause", auth.RoleOperate, (*API).pauseSubscription},
 	{"POST", "/v1/subscriptions/{name}:resume", auth.RoleOperate, (*API).resumeSubscription},
 	{"POST", "/v1/subscriptions/{name}:seek", auth.RoleOperate, (*API).seekSubscription},
+	{"POST", "/v1/subscriptions/{name}:test", auth.RoleOperate, (*API).testSubscription},
+	{"POST", "/v1/subscriptions/{name}:replay", auth.RoleOperate, (*API).replaySubscription},
+	{"POST", "/v1/subscriptions/{name}:pull", auth.RolePull, (*API).pull},
+	{"POST", "/v1/subscriptions/{name}:ack", auth.RolePull, (*API).ack},
+	{"POST", "/v1/subscriptions/{name}:nack", auth.RolePull, (*API).nack},
+	{"POST", "/v1/subscriptions/{name}:extend", auth.RolePull, (*API).extend},
+	{"GET", "/v1/subscriptions/{name}/deliveries", auth.RoleRead, (*API).listDeliveries},
 	{"GET", "/v1/subscriptions/{name}/dead-letters", auth.RoleRead, (*API).listDeadLetters},
+	{"GET", "/v1/subscriptions/{name}/dead-letters/{id}", auth.RoleRead, (*API).getDeadLetter},
 	{"POST", "/v1/subscriptions/{name}/dead-letters:redrive", auth.RoleOperate, (*API).redriveDeadLetters},
 	{"POST", "/v1/subscriptions/{name}/dead-letters:discard", auth.RoleOperate, (*API).discardDeadLetters},
 
@@ -46,6 +55,7 @@ var routes = []route{
 	{"GET", "/v1/status", auth.RoleRead, (*API).status},
 	{"POST", "/v1/config:reload", auth.RoleOperate, (*API).reload},
 	{"GET", "/v1/openapi.json", auth.RoleRead, (*API).openapi},
+	{"GET", "/v1/client.js", "", (*API).browserModule},
 	{"GET", "/metrics", auth.RoleRead, (*API).serveMetrics},
 	{"GET", "/livez", "", (*API).livez},
 	{"GET", "/readyz", "", (*API).readyz},
@@ -53,12 +63,6 @@ var routes = []route{
 
 // planned are resources that a later version has. They answer 501, so that a client can tell them from a wrong path.
 var planned = []route{
-	{"POST", "/v1/subscriptions/{name}:pull", auth.RoleRead, (*API).unsupported},
-	{"POST", "/v1/subscriptions/{name}:ack", auth.RoleRead, (*API).unsupported},
-	{"POST", "/v1/subscriptions/{name}:nack", auth.RoleRead, (*API).unsupported},
-	{"POST", "/v1/subscriptions/{name}:extend", auth.RoleRead, (*API).unsupported},
-	{"POST", "/v1/subscriptions/{name}:test", auth.RoleOperate, (*API).unsupported},
-	{"GET", "/v1/subscriptions/{name}/deliveries", auth.RoleRead, (*API).unsupported},
 	{"GET", "/v1/flows", auth.RoleRead, (*API).unsupported},
 	{"GET", "/v1/flows/{id}", auth.RoleRead, (*API).unsupported},
 	{"GET", "/v1/explain", auth.RoleRead, (*API).unsupported},
@@ -74,12 +78,11 @@ func notSupported(what string) error {
 
 // resource is all the methods of one path.
 type resource struct {
-	path           string
-	prefix, suffix string // around the variable part
-	variable       bool
-	methods        []method
-	options        method
-	allow          string
+	path    string
+	fixed   []string // what stands before, between and behind the variable parts
+	methods []method
+	options method
+	allow   string
 }
 
 type method struct {
@@ -95,11 +98,14 @@ func resources(m *metrics) []resource {
 	for _, r := range slices.Concat(routes, planned) {
 		i := slices.IndexFunc(all, func(res resource) bool { return res.path == r.path })
 		if i < 0 {
-			res := resource{path: r.path, prefix: r.path, options: method{name: http.MethodOptions, handle: (*API).options}}
-			if before, rest, ok := strings.Cut(r.path, "{"); ok {
-				_, after, _ := strings.Cut(rest, "}")
-				res.prefix, res.suffix, res.variable = before, after, true
+			res := resource{path: r.path, options: method{name: http.MethodOptions, handle: (*API).options}}
+			before, rest, more := strings.Cut(r.path, "{")
+			for more {
+				res.fixed = append(res.fixed, before)
+				_, rest, _ = strings.Cut(rest, "}")
+				before, rest, more = strings.Cut(rest, "{")
 			}
+			res.fixed = append(res.fixed, before)
 			i = len(all)
 			all = append(all, res)
 		}
@@ -119,25 +125,31 @@ func resources(m *metrics) []resource {
 	return all
 }
 
-// find returns the resource of a path and the text of its variable part. The table is short and its first line is the
+// find returns the resource of a path and the text of its variable parts. The table is short and its first line is the
 // busiest, so it is walked.
-func find(all []resource, path string) (*resource, string) {
+func find(all []resource, path string) (*resource, [2]string) {
 	for i := range all {
-		res := &all[i]
-		if !res.variable {
-			if path == res.prefix {
-				return res, ""
-			}
-			continue
-		}
-		if len(path) <= len(res.prefix)+len(res.suffix) || !strings.HasPrefix(path, res.prefix) || !strings.HasSuffix(path, res.suffix) {
-			continue
-		}
-		if arg := path[len(res.prefix) : len(path)-len(res.suffix)]; !strings.ContainsAny(arg, "/:") {
-			return res, arg
+		if args, ok := all[i].match(path); ok {
+			return &all[i], args
 		}
 	}
-	return nil, ""
+	return nil, [2]string{}
+}
+
+func (res *resource) match(path string) (args [2]string, ok bool) {
+	rest, ok := strings.CutPrefix(path, res.fixed[0])
+	for i, after := range res.fixed[1:] {
+		end := strings.IndexAny(rest, "/:")
+		if end < 0 {
+			end = len(rest)
+		}
+		if !ok || end == 0 {
+			return args, false
+		}
+		args[i] = rest[:end]
+		rest, ok = strings.CutPrefix(rest[end:], after)
+	}
+	return args, ok && rest == ""
 }
 
 // method returns what handles a method: GET also answers HEAD, whose body net/http leaves out.

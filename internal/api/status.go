@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/eventlog/driver"
 	"github.com/tandem-hybrid/tandem/internal/httpx"
 )
 
@@ -28,6 +29,9 @@ type status struct {
 	Streams    int           `json:"streams"`
 	Operations int           `json:"operations"`
 	Window     *windowStatus `json:"window,omitempty"`
+
+	Capabilities []driver.Capability `json:"capabilities"` // what the engine declares
+	Warnings     []string            `json:"warnings,omitempty"`
 }
 
 type windowStatus struct {
@@ -43,7 +47,8 @@ func (a *API) status(c *call) error {
 		return err
 	}
 	info := a.log.Info()
-	st := status{Version: a.opts.Version, Engine: info.Engine, Log: hex.EncodeToString(info.LogID[:]), Ready: true, Streams: a.opts.Streams.Open()}
+	st := status{Version: a.opts.Version, Engine: info.Engine, Log: hex.EncodeToString(info.LogID[:]), Ready: true, Streams: a.opts.Streams.Open(),
+		Capabilities: info.Capabilities(), Warnings: info.Warnings}
 	if err := a.ready(); err != nil {
 		st.Ready, st.Reason = false, tandem.ProblemOf(err).Detail
 	}

@@ -2,10 +2,12 @@ package api_test
 
 import (
 	"encoding/json"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/eventlog/driver"
 	"github.com/tandem-hybrid/tandem/internal/api"
 )
 
@@ -23,6 +25,7 @@ func TestStatus(t *testing.T) {
 		Ready                        bool
 		Streams, Operations          int
 		Window                       json.RawMessage
+		Capabilities                 []driver.Capability
 	}
 	got := decode[document](h.do("GET", "/v1/status", "").want(200))
 	if got.Version != "1.2.3" || got.Engine == "" || len(got.Log) != 16 || !got.Ready || got.Reason != "" {
@@ -30,6 +33,10 @@ func TestStatus(t *testing.T) {
 	}
 	if want := `{"entries":2,"max":100,"bytes":4096,"keep":"24h0m0s","oldest":"2026-01-31T09:30:00Z"}`; string(got.Window) != want {
 		t.Errorf("window %s, want %s", got.Window, want)
+	}
+	info := h.log.Info()
+	if want := info.Capabilities(); !slices.Equal(got.Capabilities, want) {
+		t.Errorf("capabilities %+v, want %+v", got.Capabilities, want)
 	}
 	why = tandem.Errorf(tandem.CodeUnavailable, "draining")
 	window = api.Window{Keep: time.Hour}

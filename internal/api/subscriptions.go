@@ -180,36 +180,15 @@ func (a *API) deleteSubscription(c *call) error {
 }
 
 func (a *API) pauseSubscription(c *call) error {
-	return a.command(c, nil, func(subs Subscriptions) error { return subs.Pause(c.r.Context(), c.arg) })
+	return a.command(c, func(subs Subscriptions) error { return subs.Pause(c.r.Context(), c.arg) })
 }
 
 func (a *API) resumeSubscription(c *call) error {
-	return a.command(c, nil, func(subs Subscriptions) error { return subs.Resume(c.r.Context(), c.arg) })
+	return a.command(c, func(subs Subscriptions) error { return subs.Resume(c.r.Context(), c.arg) })
 }
 
+// seekSubscription answers with what the seek does, or with dryRun would do.
 func (a *API) seekSubscription(c *call) error {
-	var to struct {
-		From   string        `json:"from"`
-		Cursor tandem.Cursor `json:"cursor"`
-	}
-	return a.command(c, &to, func(subs Subscriptions) error {
-		start := tandem.Start{Cursor: to.Cursor}
-		if (to.From == "") == (to.Cursor == "") {
-			return tandem.Errorf(tandem.CodeInvalid, "a place to seek to is either a cursor or from").
-				WithHint(`send {"from":"earliest"}, {"from":"latest"}, {"from":"2026-01-31T09:30:00Z"} or {"cursor":"…"}`)
-		}
-		if to.From != "" {
-			var err error
-			if start, err = tandem.ParseStart(to.From); err != nil {
-				return tandem.Errorf(tandem.CodeInvalid, "%s", detail(err)).WithField("/from", "must be earliest, latest or an RFC 3339 time")
-			}
-		}
-		return subs.Seek(c.r.Context(), c.arg, start)
-	})
-}
-
-// command reads the body of a command on a subscription into args, nil for none, runs it, and answers with the status.
-func (a *API) command(c *call, args any, run func(Subscriptions) error) error {
 	subs, err := a.subscriptions()
 	if err != nil {
 		return err
@@ -217,11 +196,40 @@ func (a *API) command(c *call, args any, run func(Subscriptions) error) error {
 	if _, err := c.query(); err != nil {
 		return err
 	}
-	c.deadline(a.opts.BodyTimeout)
-	if args != nil {
-		if err := httpx.DecodeJSON(c.r, maxDeclarationBytes, args); err != nil {
-			return err
-		}
+	var doc seekDocument
+	if err := a.body(c, &doc, false); err != nil {
+		return err
+	}
+	to, err := doc.start()
+	if err != nil {
+		return err
+	}
+	plan, err := subs.Seek(c.r.Context(), c.arg, to, doc.DryRun)
+	if err != nil {
+		return inBody(err)
+	}
+	c.w.Header().Set("Cache-Control", "no-store")
+	httpx.WriteJSON(&c.w, http.StatusOK, &plan)
+	return nil
+}
+
+// seekDocument asks for a seek.
+type seekDocument struct {
+	place
+	DryRun bool `json:"dryRun"`
+}
+
+// command runs a command on a subscription, and answers with the status.
+func (a *API) command(c *call, run func(Subscriptions) error) error {
+	subs, err := a.subscriptions()
+	if err != nil {
+		return err
+	}
+	if _, err := c.query(); err != nil {
+		return err
+	}
+	if err := a.noArguments(c); err != nil {
+		return err
 	}
 	if err := run(subs); err != nil {
 		return err

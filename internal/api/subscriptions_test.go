@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"strings"
@@ -77,8 +78,11 @@ func (f *fakeSubscriptions) Pause(_ context.Context, name string) error { return
 func (f *fakeSubscriptions) Resume(_ context.Context, name string) error {
 	return f.do(name, "resume")
 }
-func (f *fakeSubscriptions) Seek(_ context.Context, name string, s tandem.Start) error {
-	return f.do(name, fmt.Sprintf("seek %s %v %s", s.Cursor, s.Earliest, s.Time))
+func (f *fakeSubscriptions) Seek(_ context.Context, name string, s tandem.Start, dry bool) (tandem.SeekPlan, error) {
+	if s.Cursor == "foreign" {
+		return tandem.SeekPlan{}, tandem.Wrap("seek", tandem.Errorf(tandem.CodeInvalid, "the cursor cannot be read").WithField("cursor", "is not one"))
+	}
+	return tandem.SeekPlan{DryRun: dry, Again: 3}, f.do(name, fmt.Sprintf("seek %s %v %s", s.Cursor, s.Earliest, s.Time))
 }
 
 func (f *fakeSubscriptions) DeadLetters(_ context.Context, name, after string, limit int) ([]tandem.DeadLetter, string, error) {
@@ -94,12 +98,22 @@ func (f *fakeSubscriptions) DeadLetters(_ context.Context, name, after string, l
 	return page, next, f.find(name)
 }
 
-func (f *fakeSubscriptions) Redrive(_ context.Context, name string, ids []string) (int, error) {
-	return len(ids), f.do(name, fmt.Sprintf("redrive %v %v", ids, ids == nil))
+func (f *fakeSubscriptions) DeadLetter(_ context.Context, name, id string) (tandem.DeadLetter, error) {
+	i := slices.IndexFunc(f.letters, func(d tandem.DeadLetter) bool { return d.ID == id })
+	if i < 0 {
+		return tandem.DeadLetter{}, tandem.Errorf(tandem.CodeNotFound, "no dead letter %s", id)
+	}
+	return f.letters[i], f.find(name)
 }
 
-func (f *fakeSubscriptions) Discard(_ context.Context, name string, ids []string) (int, error) {
-	return len(ids), f.do(name, fmt.Sprintf("discard %v %v", ids, ids == nil))
+func (f *fakeSubscriptions) Redrive(_ context.Context, name string, sel tandem.DeadLetterSelection) (tandem.DeadLetterCount, error) {
+	b, _ := json.Marshal(sel)
+	return tandem.DeadLetterCount{Count: 1, DryRun: sel.DryRun}, f.do(name, "redrive "+string(b))
+}
+
+func (f *fakeSubscriptions) Discard(_ context.Context, name string, sel tandem.DeadLetterSelection) (tandem.DeadLetterCount, error) {
+	b, _ := json.Marshal(sel)
+	return tandem.DeadLetterCount{Count: 1}, f.do(name, "discard "+string(b))
 }
 
 func TestSubscriptions(t *testing.T) {
@@ -137,23 +151,33 @@ func TestSubscriptionCommands(t *testing.T) {
 	h := newHarness(t, func(o *api.Options) { o.Subscriptions = subs })
 	const path = "/v1/subscriptions/declared"
 	h.do("POST", path+":pause", "").want(200)
-	h.do("POST", path+":resume", "").want(200)
+	h.do("POST", path+":resume", "{}").want(200)
+	h.do("POST", path+":pause", `{"until":"2026-01-31T09:30:00Z"}`).problem(400, "/until") // not taken and ignored
 	h.do("POST", path+":seek", `{"from":"earliest"}`).want(200)
 	h.do("POST", path+":seek", `{"from":"latest"}`).want(200)
 	h.do("POST", path+":seek", `{"from":"2026-01-31T09:30:00Z"}`).want(200)
-	h.do("POST", path+":seek", `{"cursor":"abc"}`).want(200)
+	if a := h.do("POST", path+":seek", `{"cursor":"abc","dryRun":true}`).want(200); a.body != `{"dryRun":true,"again":3,"over":0,"parked":0}`+"\n" {
+		t.Errorf("%s", a.body)
+	}
 	h.do("POST", path+"/dead-letters:redrive", `{"ids":["d1"]}`).want(200)
-	h.do("POST", path+"/dead-letters:redrive", `{"all":true}`).want(200)
+	if a := h.do("POST", path+"/dead-letters:redrive", `{"all":true}`).want(200); a.body != `{"count":1}`+"\n" {
+		t.Errorf("%s", a.body)
+	}
+	h.do("POST", path+"/dead-letters:redrive", `{"filter":{"type":"t"},"reason":"loop","since":"2026-01-31T09:30:00Z","until":"2026-02-01T00:00:00Z","rate":1.5,"dryRun":true}`).want(200)
 	h.do("POST", path+"/dead-letters:discard", `{"ids":["d1","d2"]}`).want(200)
 	h.do("POST", path+":seek", `{"from":"yesterday"}`).problem(400, "/from")
 	h.do("POST", path+":seek", `{}`).problem(400)
 	h.do("POST", path+":seek", `{"from":"earliest","cursor":"abc"}`).problem(400)
 	h.do("POST", path+":seek", ``).problem(400)
-	for _, body := range []string{`{}`, `{"ids":[]}`, `{"ids":["d1"],"all":true}`, `{"all":false}`} {
-		h.do("POST", path+"/dead-letters:discard", body).problem(400, "/ids")
+	h.do("POST", path+":seek", `{"cursor":"foreign"}`).problem(400, "/cursor")
+	for body, pointers := range map[string]string{`{}`: "/ids", `{"ids":[]}`: "/ids", `{"ids":["d1"],"all":true}`: "/all", `{"all":false}`: "/ids", `{"dryRun":true}`: "/ids",
+		`{"ids":["d1"],"reason":"loop"}`: "/ids", `{"all":true,"reason":"loop"}`: "/all", `{"reason":"lost"}`: "/reason", `{"all":true,"rate":5}`: "/rate", `{"all":true,"rate":-1}`: "/rate",
+		`{"since":"yesterday"}`: "/since", `{"filter":{"exact":1}}`: "/filter/exact", `{"id":"d1"}`: "/id"} {
+		h.do("POST", path+"/dead-letters:discard", body).problem(400, pointers)
 	}
 	h.do("POST", path+"/dead-letters:discard", ``).problem(400)
-	want := "pause, resume, seek  true , seek  false , seek  false 2026-01-31T09:30:00Z, seek abc false , redrive [d1] false, redrive [] true, discard [d1 d2] false"
+	want := `pause, resume, seek  true , seek  false , seek  false 2026-01-31T09:30:00Z, seek abc false , redrive {"ids":["d1"]}, redrive {}, ` +
+		`redrive {"filter":{"exact":{"type":"t"}},"reason":"loop","since":"2026-01-31T09:30:00Z","until":"2026-02-01T00:00:00Z","rate":1.5,"dryRun":true}, discard {"ids":["d1","d2"]}`
 	if got := strings.Join(subs.did, ", "); got != want {
 		t.Errorf("did  %s\nwant %s", got, want)
 	}
@@ -166,4 +190,10 @@ func TestSubscriptionCommands(t *testing.T) {
 		t.Errorf("%s", a.body)
 	}
 	h.do("GET", "/v1/subscriptions/absent/dead-letters", "").problem(404)
+	if a := h.do("GET", path+"/dead-letters/d1", "").want(200); !strings.Contains(a.body, `"id":"d1"`) {
+		t.Errorf("%s", a.body)
+	}
+	h.do("GET", path+"/dead-letters/d9", "").problem(404)
+	h.do("GET", path+"/dead-letters/d1/x", "").problem(404)
+	h.do("DELETE", path+"/dead-letters/d1", "").problem(405)
 }

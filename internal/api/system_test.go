@@ -10,7 +10,6 @@ import (
 	"testing"
 
 	"github.com/tandem-hybrid/tandem"
-	"github.com/tandem-hybrid/tandem/eventlog"
 	"github.com/tandem-hybrid/tandem/internal/api"
 	"github.com/tandem-hybrid/tandem/internal/auth"
 )
@@ -18,7 +17,7 @@ import (
 // TestRoles: every kind of resource needs its role, and nothing happens without it.
 func TestRoles(t *testing.T) {
 	var tokens []auth.Token
-	for _, role := range []string{"read", "publish", "operate"} {
+	for _, role := range []string{"read", "publish", "operate", "pull"} {
 		sum := sha256.Sum256([]byte("secret-" + role))
 		tokens = append(tokens, auth.Token{Name: role + "er", SHA256: hex.EncodeToString(sum[:]), Roles: []string{role}})
 	}
@@ -29,13 +28,18 @@ func TestRoles(t *testing.T) {
 	}{
 		{"GET", "/v1/topics", "", "read", 200},
 		{"GET", events, "", "read", 200},
+		{"GET", "/v1/streams", "", "read", 200},
 		{"GET", "/metrics", "", "read", 200},
 		{"POST", events + plainType, "{}", "publish", 201},
 		{"PUT", "/v1/topics/new", "{}", "operate", 201},
 		{"DELETE", "/v1/topics/new", "", "operate", 204},
 		{"POST", "/v1/config:reload", "", "operate", 409},
+		{"POST", "/v1/subscriptions/a:pull", "", "pull", 501},
+		{"POST", "/v1/subscriptions/a:ack", `{}`, "pull", 501},
+		{"POST", "/v1/subscriptions/a:test", "", "operate", 501},
+		{"GET", "/v1/subscriptions/a/deliveries", "", "read", 501},
 	} {
-		for _, have := range []string{"", "read", "publish", "operate", "wrong"} {
+		for _, have := range []string{"", "read", "publish", "operate", "pull", "wrong"} {
 			var header []string
 			if have != "" {
 				header = []string{"Authorization", "Bearer secret-" + have}
@@ -118,14 +122,17 @@ func TestMetrics(t *testing.T) {
 // panicking is a room with a defect.
 type panicking struct{ after bool }
 
-func (p panicking) Serve(w http.ResponseWriter, _ *http.Request, _ eventlog.Selection, _ tandem.Filter) {
+func (p panicking) Serve(w http.ResponseWriter, _ *http.Request, _ tandem.StreamRequest) {
 	if p.after {
 		w.WriteHeader(200)
 	}
 	panic("a defect")
 }
-func (panicking) Open() int    { return 0 }
-func (panicking) Sent() uint64 { return 0 }
+func (panicking) Present(tandem.StreamQuery) tandem.StreamPresence { return tandem.StreamPresence{} }
+func (panicking) Open() int                                        { return 0 }
+func (panicking) Sent() uint64                                     { return 0 }
+func (panicking) Lagging() uint64                                  { return 0 }
+func (panicking) WaitingBytes() int64                              { return 0 }
 
 func TestPanicsAreRecovered(t *testing.T) {
 	for _, after := range []bool{false, true} {

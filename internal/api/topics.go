@@ -202,9 +202,10 @@ func paging(values url.Values) (after string, limit int, err error) {
 
 // linkNext names the page of a list that follows (RFC 8288).
 func (c *call) linkNext(values url.Values, after string) {
-	v := url.Values{"after": {after}}
-	if l := values.Get("limit"); l != "" {
-		v.Set("limit", l)
+	v := url.Values{}
+	for name, list := range values {
+		v[name] = list
 	}
+	v.Set("after", after)
 	c.w.Header().Set("Link", "<"+c.r.URL.EscapedPath()+"?"+v.Encode()+`>; rel="next"`)
 }

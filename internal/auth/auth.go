@@ -19,6 +19,7 @@ const (
 	RoleRead    = "read"    // read events, declarations, status, metrics
 	RolePublish = "publish" // publish events
 	RoleOperate = "operate" // change topics and subscriptions, redrive, seek, reload
+	RolePull    = "pull"    // lease events of subscriptions that are pulled, acknowledge and return them
 )
 
 // Token is one caller that is known.
@@ -89,7 +90,7 @@ func (a *Auth) Identify(r *http.Request) (*Identity, error) {
 	return identify(*tokens, r.Header)
 }
 
-var local = &Identity{LocalName, []string{RoleRead, RolePublish, RoleOperate}}
+var local = &Identity{LocalName, []string{RoleRead, RolePublish, RoleOperate, RolePull}}
 
 func identify(tokens []known, h http.Header) (*Identity, error) {
 	value := h.Get("Authorization")

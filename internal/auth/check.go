@@ -45,11 +45,11 @@ func CheckTokens(tokens []Token) error {
 		}
 		sums[sum] = true
 		if len(t.Roles) == 0 {
-			e.WithField(at+"/roles", "must name at least one of read, publish and operate")
+			e.WithField(at+"/roles", "must name at least one of read, publish, operate and pull")
 		}
 		for j, role := range t.Roles {
 			if !slices.Contains(local.Roles, role) {
-				e.WithField(at+"/roles/"+strconv.Itoa(j), "%q is not read, publish or operate", role)
+				e.WithField(at+"/roles/"+strconv.Itoa(j), "%q is not read, publish, operate or pull", role)
 			}
 		}
 	}

@@ -6,6 +6,7 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/internal/auth"
+	"github.com/tandem-hybrid/tandem/internal/delivery"
 	"github.com/tandem-hybrid/tandem/server"
 )
 
@@ -14,8 +15,17 @@ func (p *parser) check(o *server.Options) {
 	for _, s := range o.Services {
 		p.required(value{p.nearest(join("/services", s.Name)), join("/services", s.Name)}, "url", s.URL != "")
 	}
+	for _, t := range o.Topics {
+		if t.Kafka.Topic != "" && o.Engine.Kafka == nil {
+			p.failPointer(join("/topics", t.Name)+"/kafka", "needs the engine kafka; the engine is %s", o.Engine.Name())
+		}
+	}
 	p.checkTokens(o)
+	p.failFields("/egress/allow", delivery.CheckEgress(o.Egress))
 	p.checkRoutes(o)
+	for _, s := range o.Sources {
+		p.checkSource(o, s)
+	}
 	for _, s := range o.Subscriptions {
 		p.checkSubscription(o, s)
 	}
@@ -39,10 +49,22 @@ func (p *parser) checkSubscription(o *server.Options, s tandem.Subscription) {
 		p.failPointer(at+"/url", "stands beside service; name one of them")
 	case there("path") && there("url"):
 		p.failPointer(at+"/path", "belongs to service; with url, put the path into it")
-	case !there("service") && !there("url") && !there("pull"):
-		p.failPointer(at, `names neither "service" nor "url" to deliver to`)
+	case !there("service") && !there("url") && !there("amqp") && !there("pull"):
+		p.failPointer(at, `names neither "service", "url" nor "amqp" to deliver to, nor "pull"`)
+	}
+	if there("url") && s.URL == "" {
+		p.faulty[at+"/service"] = true // the URL was refused, which says enough: the service is not what is missing
 	}
 	p.checkService(o, at+"/service", s.Service)
+	if validName(s.Name) == "" {
+		p.failFields(at, delivery.CheckDeclared(s, delivery.Options{Conditions: p.conditions.Compile, Services: func(name string) (tandem.Service, bool) {
+			i := slices.IndexFunc(o.Services, func(s tandem.Service) bool { return s.Name == name })
+			if i < 0 {
+				return tandem.Service{}, false
+			}
+			return o.Services[i], true
+		}}))
+	}
 	p.warnTopics(o, at+"/topics", s.Topics)
 	p.warnTopic(o, at+"/replies", s.Replies)
 }

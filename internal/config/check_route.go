@@ -19,6 +19,9 @@ func (p *parser) checkRoutes(o *server.Options) {
 		p.warnTopic(o, at+"/topic", r.Topic)
 		if r.Stream != nil {
 			p.warnTopics(o, at+"/stream/topics", r.Stream.Topics)
+			if r.Stream.Publish != nil {
+				p.warnTopic(o, at+"/stream/publish/topic", r.Stream.Publish.Topic)
+			}
 		}
 		if r.Respond != nil {
 			p.warnTopics(o, at+"/respond/topics", r.Respond.Topics)

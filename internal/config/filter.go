@@ -8,7 +8,7 @@ import (
 	"github.com/tandem-hybrid/tandem"
 )
 
-// filter compiles a filter and reports its faults where they are in the file.
+// filter compiles a filter, its conditions too, and reports its faults where they are in the file.
 func (p *parser) filter(v value, into *tandem.Filter) {
 	before := len(p.errors) + p.dropped
 	tree := p.tree(v)
@@ -16,6 +16,9 @@ func (p *parser) filter(v value, into *tandem.Filter) {
 		return
 	}
 	f, err := tandem.FilterOf(tree)
+	if err == nil {
+		f, err = f.Bind(p.conditions.Compile)
+	}
 	if err != nil {
 		p.failFields(v.pointer, err)
 		return

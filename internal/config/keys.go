@@ -5,9 +5,11 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/internal/auth"
+	"github.com/tandem-hybrid/tandem/internal/source"
 	"github.com/tandem-hybrid/tandem/server"
 )
 
@@ -20,8 +22,11 @@ var rootFields = []field[server.Options]{
 	{name: "data", read: func(p *parser, v value, o *server.Options) { p.filled(v, &o.Data) }},
 	{name: "public", read: func(p *parser, v value, o *server.Options) { object(p, v, publicFields, o) }},
 	{name: "api", read: func(p *parser, v value, o *server.Options) { object(p, v, apiFields, o) }},
-	{name: "engine", read: func(p *parser, v value, _ *server.Options) { p.engine(v) }},
+	{name: "engine", read: func(p *parser, v value, o *server.Options) { p.engine(v, &o.Engine) }},
 	{name: "limits", read: func(p *parser, v value, o *server.Options) { object(p, v, limitFields, o) }},
+	{name: "egress", read: func(p *parser, v value, o *server.Options) { object(p, v, egressFields, o) }},
+	{name: "ledger", read: func(p *parser, v value, o *server.Options) { object(p, v, ledgerFields, o) }},
+	{name: "streams", read: func(p *parser, v value, o *server.Options) { object(p, v, streamsFields, &o.Streams) }},
 	{name: "services", read: func(p *parser, v value, o *server.Options) {
 		named(p, v, "services", validName, serviceFields, func(name string, s tandem.Service) {
 			s.Name = name
@@ -35,6 +40,12 @@ var rootFields = []field[server.Options]{
 		})
 	}},
 	{name: "routes", read: func(p *parser, v value, o *server.Options) { p.routes(v, o) }},
+	{name: "sources", read: func(p *parser, v value, o *server.Options) {
+		named(p, v, "sources", validName, sourceFields, func(name string, s source.Source) {
+			s.Name = name
+			o.Sources = append(o.Sources, s)
+		})
+	}},
 	{name: "subscriptions", read: func(p *parser, v value, o *server.Options) {
 		named(p, v, "subscriptions", validName, subscriptionFields, func(name string, s tandem.Subscription) {
 			s.Name = name
@@ -82,6 +93,31 @@ var limitFields = []field[server.Options]{
 	}},
 }
 
+var egressFields = []field[server.Options]{
+	{name: "allow", read: func(p *parser, v value, o *server.Options) {
+		p.texts(v, "prefixes, addresses and hosts", &o.Egress, anyText)
+	}},
+}
+
+var ledgerFields = []field[server.Options]{
+	{name: "age", read: func(p *parser, v value, o *server.Options) {
+		var d tandem.Duration
+		p.duration(v, &d)
+		o.LedgerAge = time.Duration(d)
+	}},
+	{name: "size", read: func(p *parser, v value, o *server.Options) {
+		if !p.size(v, &o.LedgerBytes) {
+			return
+		}
+		switch {
+		case o.LedgerBytes < 0:
+			p.bad(v, "must not be negative; 0 keeps no ledger")
+		case o.LedgerBytes == 0:
+			o.LedgerBytes = -1
+		}
+	}},
+}
+
 var serviceFields = []field[tandem.Service]{
 	{name: "url", read: func(p *parser, v value, s *tandem.Service) { p.url(v, &s.URL) }},
 	{name: "timeout", read: func(p *parser, v value, s *tandem.Service) { p.duration(v, &s.Timeout) }},
@@ -91,13 +127,7 @@ var serviceFields = []field[tandem.Service]{
 
 var topicFields = []field[tandem.Topic]{
 	{name: "partitions", read: func(p *parser, v value, t *tandem.Topic) { p.integer(v, &t.Partitions, 1, tandem.MaxPartitions) }},
-	{name: "retention", read: func(p *parser, v value, t *tandem.Topic) {
-		if v.node.Value == "forever" {
-			t.Retention = -1
-			return
-		}
-		p.duration(v, &t.Retention)
-	}},
+	{name: "retention", read: func(p *parser, v value, t *tandem.Topic) { p.durationOrForever(v, &t.Retention) }},
 	{name: "retentionBytes", read: func(p *parser, v value, t *tandem.Topic) {
 		if p.size(v, &t.RetentionBytes) && t.RetentionBytes <= 0 {
 			p.bad(v, "must be above zero; leave it out for no limit")
@@ -106,6 +136,10 @@ var topicFields = []field[tandem.Topic]{
 	{name: "key", read: func(p *parser, v value, t *tandem.Topic) { p.eventKey(v, &t.Key) }},
 	{name: "source", read: func(p *parser, v value, t *tandem.Topic) { p.filled(v, &t.Source) }},
 	{name: "type", read: func(p *parser, v value, t *tandem.Topic) { p.filled(v, &t.Type) }},
+	{name: "kafka", read: func(p *parser, v value, t *tandem.Topic) {
+		object(p, v, kafkaTopicFields, &t.Kafka)
+		p.required(v, "topic", t.Kafka.Topic != "")
+	}},
 	{name: "schema", later: notYet + "; events are not checked against a schema"},
 }
 
@@ -177,27 +211,6 @@ func wrongAddress(s string) string {
 		return "has no port from 0 to 65535"
 	}
 	return ""
-}
-
-func (p *parser) engine(v value) {
-	if v.node.Kind != 0 && len(v.node.Content) > 0 {
-		for _, e := range p.entries(v, `"embedded"`) {
-			if e.key.Value == "kafka" || e.key.Value == "nats" {
-				p.fail(e.key, e.pointer, "not supported yet; the engine is \"embedded\"")
-				continue
-			}
-			p.fail(e.key, v.pointer, "unknown engine %q; %s", e.key.Value, didYouMean(e.key.Value, []string{"embedded"}))
-		}
-		return
-	}
-	var s string
-	if p.text(v, &s) && s != "embedded" {
-		later := ""
-		if s == "kafka" || s == "nats" {
-			later = " is not supported yet"
-		}
-		p.bad(v, "%q%s; allowed: embedded", s, later)
-	}
 }
 
 // url reads the base URL of a service or the URL of a subscription.

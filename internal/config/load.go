@@ -19,6 +19,7 @@ const (
 	EnvData   = "TANDEM_DATA"   // data
 	EnvPublic = "TANDEM_PUBLIC" // public.listen
 	EnvAPI    = "TANDEM_API"    // api.listen
+	EnvEngine = "TANDEM_ENGINE" // engine, in its short form
 )
 
 // Load reads the configuration: the file at path, else the one that TANDEM_CONFIG names, else tandem.yaml in the
@@ -99,6 +100,13 @@ func fromEnv(o *server.Options, env func(string) (string, bool)) error {
 			}
 		}
 		*v.into = s
+	}
+	if s, ok := env(EnvEngine); ok && s != "" {
+		e, err := server.ParseEngine(s)
+		if err != nil {
+			return tandem.Wrap("environment variable "+EnvEngine, err)
+		}
+		o.Engine = e
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"go.yaml.in/yaml/v3"
 
+	"github.com/tandem-hybrid/tandem/internal/condition"
 	"github.com/tandem-hybrid/tandem/server"
 )
 
@@ -26,7 +27,8 @@ func Parse(name string, data []byte) (server.Options, []Warning, error) {
 }
 
 func newParser(name string) *parser {
-	return &parser{problems: problems{file: name}, places: map[string]*yaml.Node{}, faulty: map[string]bool{}}
+	return &parser{problems: problems{file: name}, places: map[string]*yaml.Node{}, faulty: map[string]bool{},
+		conditions: condition.New(condition.Options{})}
 }
 
 func (p *parser) parse(data []byte) server.Options {

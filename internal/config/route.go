@@ -44,19 +44,17 @@ var routeFields = []field[gateway.Route]{
 			p.bad(v, "must be above zero; leave it out for the default")
 		}
 	}},
-	{name: "client", later: notYet},
+	{name: "client", read: func(p *parser, v value, r *gateway.Route) {
+		if p.boolean(v, &r.Client) && !r.Client {
+			p.bad(v, "must be true; leave it out instead of false")
+		}
+	}},
 }
 
 var respondFields = []field[gateway.Respond]{
 	{name: "type", read: func(p *parser, v value, r *gateway.Respond) { p.filled(v, &r.Type) }},
 	{name: "timeout", read: func(p *parser, v value, r *gateway.Respond) { p.duration(v, &r.Timeout) }},
 	{name: "topics", read: func(p *parser, v value, r *gateway.Respond) { p.topicPatterns(v, &r.Topics) }},
-}
-
-var streamFields = []field[gateway.Stream]{
-	{name: "topics", read: func(p *parser, v value, s *gateway.Stream) { p.topicPatterns(v, &s.Topics) }},
-	{name: "filter", read: func(p *parser, v value, s *gateway.Stream) { p.filter(v, &s.Filter) }},
-	{name: "publish", later: notYet + "; bind a second route to the topic"},
 }
 
 var operationFields = []field[tandem.OperationSpec]{

@@ -89,6 +89,15 @@ func (p *parser) duration(v value, into *tandem.Duration) bool {
 	return true
 }
 
+// durationOrForever is duration, and reads "forever" as -1.
+func (p *parser) durationOrForever(v value, into *tandem.Duration) bool {
+	if v.node.Kind == yaml.ScalarNode && v.node.Value == "forever" {
+		*into = -1
+		return true
+	}
+	return p.duration(v, into)
+}
+
 // size reads a number of bytes, plain or with a unit: 1048576, 512MiB, 10GB.
 func (p *parser) size(v value, into *int64) bool {
 	n, ok := int64(0), false

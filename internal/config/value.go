@@ -8,6 +8,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/condition"
 )
 
 const (
@@ -24,9 +25,10 @@ const (
 // parser reads the nodes of one file into Options.
 type parser struct {
 	problems
-	values int                   // read so far
-	places map[string]*yaml.Node // by JSON pointer: where later checks point to
-	faulty map[string]bool       // by JSON pointer: values reported already
+	values     int                   // read so far
+	places     map[string]*yaml.Node // by JSON pointer: where later checks point to
+	faulty     map[string]bool       // by JSON pointer: values reported already
+	conditions *condition.Compiler
 	// known, when set, is told the keys that are allowed in each mapping read.
 	known func(pointer string, keys []string)
 }

@@ -120,7 +120,7 @@ func TestBackoffDoublesUpToItsCap(t *testing.T) {
 		}
 		longest, shortest := time.Duration(0), time.Hour
 		for range 2000 {
-			d := backoff(b, n)
+			d := backoff(&b, n)
 			longest, shortest = max(longest, d), min(shortest, d)
 		}
 		top := time.Duration(seconds) * time.Second
@@ -128,7 +128,7 @@ func TestBackoffDoublesUpToItsCap(t *testing.T) {
 			t.Errorf("after failure %d: from %v to %v, want from 0 to %v", n, shortest, longest, top)
 		}
 	}
-	if d := backoff(tandem.Backoff{}, 1000); d > defaultBackoffMax {
+	if d := backoff(&tandem.Backoff{}, 1000); d > tandem.DefaultBackoffMax {
 		t.Errorf("%v", d)
 	}
 }

@@ -6,6 +6,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
@@ -23,17 +25,13 @@ func (m *Manager) Apply(ctx context.Context, declared []tandem.Subscription) err
 	if err := m.load(ctx); err != nil {
 		return err
 	}
+	changes, err := m.declareAll(ctx, declared)
+	if err != nil {
+		return err
+	}
 	named := map[string]bool{}
-	var changes []*change
 	for i := range declared {
 		named[declared[i].Name] = true
-		c, err := m.declare(ctx, declared[i], OwnerFile)
-		if err != nil {
-			return err
-		}
-		if c != nil {
-			changes = append(changes, c)
-		}
 	}
 	for _, s := range m.sorted() {
 		c := s.configuration()
@@ -44,10 +42,46 @@ func (m *Manager) Apply(ctx context.Context, declared []tandem.Subscription) err
 	return m.change(ctx, changes)
 }
 
+// declareAll returns what makes the declarations of the file so. They are looked at side by side, since each may ask the log for the ends of
+// many partitions.
+func (m *Manager) declareAll(ctx context.Context, declared []tandem.Subscription) ([]*change, error) {
+	changes := make([]*change, len(declared))
+	var g errgroup.Group
+	g.SetLimit(atOnce)
+	for i := range declared {
+		g.Go(func() (err error) {
+			changes[i], err = m.declare(ctx, declared[i], OwnerFile)
+			return err
+		})
+	}
+	err := g.Wait()
+	changes = slices.DeleteFunc(changes, func(c *change) bool { return c == nil })
+	if err != nil {
+		releaseHeld(changes)
+		return nil, err
+	}
+	return changes, nil
+}
+
+// releaseHeld lets subscriptions read on that waited for a change.
+func releaseHeld(changes []*change) {
+	for _, c := range changes {
+		if c.held {
+			c.s.release()
+		}
+	}
+}
+
 // Put creates or changes a subscription of the API. ifMatch is an ETag that must hold, "*" for any subscription that exists, or
 // "" for no condition. Codes: Invalid, Unsupported, Conflict (the file owns the name), Precondition, Unavailable.
 func (m *Manager) Put(ctx context.Context, sub tandem.Subscription, ifMatch string) (created bool, err error) {
+	if err := declaresReplay(&sub); err != nil {
+		return false, err
+	}
 	if err := m.check(&sub, false); err != nil {
+		return false, err
+	}
+	if err := m.checkEgress(ctx, &sub); err != nil {
 		return false, err
 	}
 	m.ops.Lock()
@@ -82,6 +116,10 @@ func ownedByFile(name string) error {
 
 // declare returns what makes a declaration so, nil when it is.
 func (m *Manager) declare(ctx context.Context, sub tandem.Subscription, owner string) (*change, error) {
+	var err error
+	if sub.Filter, err = sub.Filter.Bind(m.opts.Conditions); err != nil {
+		return nil, tandem.Wrap("subscription "+sub.Name, err)
+	}
 	s, err := m.find(sub.Name)
 	if err != nil {
 		start, err := tandem.ParseStart(sub.From)
@@ -95,10 +133,20 @@ func (m *Manager) declare(ctx context.Context, sub tandem.Subscription, owner st
 		if err != nil {
 			return nil, tandem.Wrap("start of subscription "+sub.Name, err)
 		}
-		c := config{Version: formatVersion, Owner: owner, Versions: []version{{Declaration: sub, From: from, At: time.Now().UTC()}}}
+		now := time.Now()
+		c := config{Version: formatVersion, Owner: owner, Born: now.UnixNano(), Versions: []version{{Declaration: sub, From: from, At: now.UTC()}}}
 		return &change{s: newSubscription(m, sub.Name, c), created: true}, nil
 	}
+	if err := s.isDamaged(); err != nil {
+		if owner == OwnerFile {
+			return nil, nil // its status says so; the rest of the file holds
+		}
+		return nil, err
+	}
 	old := s.configuration()
+	if err := old.isReplay(sub.Name); err != nil {
+		return nil, err
+	}
 	if sameDeclaration(old.current(), &sub) && old.Owner == owner && !old.Orphan {
 		if !m.running || s.started() {
 			return nil, nil
@@ -128,6 +176,7 @@ func (m *Manager) declare(ctx context.Context, sub tandem.Subscription, owner st
 		}
 		if len(c.Versions) >= maxVersions {
 			c.Versions = c.Versions[1:]
+			c.First++
 		}
 		c.Versions = append(c.Versions, v)
 	}
@@ -145,32 +194,29 @@ type change struct {
 
 // change stores configurations in one step and makes them so. Called with ops held.
 func (m *Manager) change(ctx context.Context, changes []*change) error {
-	defer func() {
-		for _, c := range changes {
-			if c.held {
-				c.s.release()
-			}
-		}
-	}()
+	defer releaseHeld(changes)
 	if len(changes) == 0 {
 		return nil
 	}
 	// The groups of these subscriptions may hold their configuration, too: none may be stored between reading and writing.
 	slices.SortFunc(changes, func(a, b *change) int { return strings.Compare(a.s.name, b.s.name) })
-	tx := eventlog.Tx{Fence: &m.fence}
 	for _, c := range changes {
 		c.s.commitMu.Lock()
 		defer c.s.commitMu.Unlock()
-		if !c.created && m.running {
-			if err := c.s.flushLocked(ctx); err != nil {
-				return err
-			}
-		}
-		conf := c.s.configuration()
+	}
+	if err := flushChanged(ctx, changes); err != nil {
+		return err
+	}
+	tx := eventlog.Tx{Fence: &m.fence}
+	for _, c := range changes {
+		before := c.s.configuration()
+		conf := before
+		conf.Versions = slices.Clone(before.Versions)
 		if c.mutate != nil {
 			c.mutate(&conf)
 		}
 		tx.State = append(tx.State, driver.StateOp{Key: configPrefix + c.s.name, Value: jsonValue(&conf)})
+		tx.State = append(tx.State, c.s.keepVersions(&before, conf.First-before.First)...)
 	}
 	if _, err := m.log.Commit(ctx, &tx); err != nil {
 		return tandem.Wrap("store subscriptions", err)
@@ -198,6 +244,19 @@ func (m *Manager) change(ctx context.Context, changes []*change) error {
 	return m.runAll(context.WithoutCancel(ctx), start)
 }
 
+// flushChanged stores what the subscriptions that are there have to store, side by side, so that they share syncs. Called with commitMu of
+// each held.
+func flushChanged(ctx context.Context, changes []*change) error {
+	var g errgroup.Group
+	g.SetLimit(atOnce)
+	for _, c := range changes {
+		if !c.created && c.s.started() {
+			g.Go(func() error { return c.s.flushLocked(ctx) })
+		}
+	}
+	return g.Wait()
+}
+
 // make lets a stored change of a subscription that is there take effect.
 func (m *Manager) make(c *change) {
 	s := c.s
@@ -207,7 +266,9 @@ func (m *Manager) make(c *change) {
 	if s.paused() {
 		s.detachAll()
 	}
+	s.retarget()
 	s.kick()
+	s.poke() // somebody may have to be told
 	s.mu.Unlock()
 	if m.running {
 		m.follow(s)

@@ -2,12 +2,9 @@ package delivery
 
 import (
 	"container/heap"
-	"context"
 	"time"
 
-	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog"
-	"github.com/tandem-hybrid/tandem/internal/delivery/webhook"
 )
 
 // maxUncommitted is how many outcomes may wait to be stored before nothing more is sent: it bounds what is repeated after a
@@ -20,6 +17,7 @@ const maxAnswered = 256
 // result is what became of an attempt.
 type result struct {
 	verdict    verdict
+	at         time.Time // of its start; zero when no attempt was made
 	status     int
 	detail     string
 	took       time.Duration
@@ -29,16 +27,23 @@ type result struct {
 
 // kick starts as many workers as there is work for. Called with mu held whenever something may have become ready.
 func (s *subscription) kick() {
-	for s.workers < s.sending+s.takeable() {
+	s.wakePuller()
+	for s.workers < s.requests+s.takeable() {
 		s.workers++
 		s.group.Go(s.work)
 	}
 }
 
-// takeable is about how many deliveries take would return now; it may be too high.
+// takeable is about how many requests take would return now; it may be too high.
 func (s *subscription) takeable() int {
-	n := s.begun.len()
-	if !s.sends() {
+	p := s.policy()
+	room := p.concurrency - s.requests
+	n := min(room, s.requestsFor(p, s.begun.len(), s.begun.peek()))
+	free := p.concurrency - s.toSend()
+	if p.batch > 0 {
+		free = room - n
+	}
+	if !s.sends() || s.pulled() {
 		return n
 	}
 	if s.endpoint.failing {
@@ -47,8 +52,14 @@ func (s *subscription) takeable() int {
 		}
 		return n
 	}
-	return n + min(s.ready.len(), max(0, s.concurrency()-s.inFlight))
+	if free > 0 && s.nextSize(p) > 0 {
+		n += min(free, s.requestsFor(p, s.ready.len(), s.ready.peek()))
+	}
+	return n
 }
+
+// toSend is how many deliveries in flight are sent, or about to be. Leases of before the subscription was sent hold nothing back.
+func (s *subscription) toSend() int { return s.inFlight - s.leased }
 
 // sends reports whether attempts may begin.
 func (s *subscription) sends() bool {
@@ -59,65 +70,143 @@ func (s *subscription) sends() bool {
 func (s *subscription) work() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	var deliveries []*delivery
+	var jobs []job
 	for {
-		d := s.take()
-		if d == nil {
+		deliveries = s.take(deliveries[:0])
+		s.seeRoom()
+		if len(deliveries) == 0 {
 			s.workers--
 			s.checkDrained()
 			return
 		}
-		d.stage = stageSending
-		s.sending++
-		j := job{d: d, rec: d.rec, name: s.name, attempt: d.attempts, max: s.attempts(), decl: s.config.current(), home: d.home, target: &s.target}
-		s.mu.Unlock()
-		r := s.do(&j)
-		s.mu.Lock()
-		s.sending--
-		s.inFlight--
-		if d.stage != stageSettled {
-			d.rec = j.rec
-			if d.home == homeRedrive && j.bytes > 0 {
-				d.bytes = j.bytes
-			}
+		jobs = jobs[:0]
+		s.request++
+		for _, d := range deliveries {
+			d.stage, d.request = stageSending, s.request
+			jobs = append(jobs, s.newJob(d))
 		}
-		s.finish(d, r)
+		if s.policy().batch > 0 {
+			s.batchAt = time.Now()
+		}
+		s.requests++
+		s.sending += len(jobs)
+		s.mu.Unlock()
+		target := s.do(jobs)
+		s.mu.Lock()
+		s.requests--
+		s.sending -= len(jobs)
+		s.inFlight -= len(jobs)
+		if target != nil {
+			s.allowed = target.AllowedRate
+		}
+		s.finishAll(jobs)
+		clear(jobs)
 		s.checkDrained()
 		s.kick()
 	}
 }
 
-// take returns the next delivery to attempt, with its slot in flight taken, nil when there is none.
-func (s *subscription) take() *delivery {
-	for {
-		if d := s.begun.pop(); d != nil {
-			if d.stage != stageSettled {
-				return d
+// finishAll takes the results of one request. Failures come first: what was delivered beside them tells whose they are.
+func (s *subscription) finishAll(jobs []job) {
+	for i := range jobs {
+		if j := &jobs[i]; j.result.verdict.isFailure() {
+			s.finishJob(j)
+		}
+	}
+	for i := range jobs {
+		if j := &jobs[i]; !j.result.verdict.isFailure() {
+			s.finishJob(j)
+		}
+	}
+}
+
+func (s *subscription) finishJob(j *job) {
+	d := j.d
+	if d.stage != stageSettled {
+		d.rec = j.rec
+		d.single = d.single || j.single
+		d.learn(j)
+	}
+	s.finish(d, j.result)
+}
+
+// take returns the deliveries of the next request, with their place in flight taken, none when there is nothing to send.
+func (s *subscription) take(into []*delivery) []*delivery {
+	p := s.policy()
+	if s.requests >= p.concurrency {
+		return into
+	}
+	if into = s.takeBegun(p, into); len(into) > 0 {
+		return into
+	}
+	for len(into) == 0 && s.sends() && !s.pulled() {
+		var first *delivery
+		n := 1
+		if s.endpoint.failing {
+			if s.rateAllows(p) {
+				first = s.takeProbe()
 			}
+		} else if s.toSend() < p.concurrency*max(1, p.batch) {
+			if n = s.nextSize(p); n > 0 {
+				first = s.ready.pop()
+			}
+		}
+		if first == nil {
+			break
+		}
+		into = s.takeReady(p, into, first, n)
+	}
+	return into
+}
+
+// takeBegun takes deliveries whose start is recorded.
+func (s *subscription) takeBegun(p *policy, into []*delivery) []*delivery {
+	bytes := 0
+	for s.begun.len() > 0 {
+		d := s.begun.peek()
+		if d.stage != stageSettled && !s.fits(p, len(into), bytes, d) {
+			break
+		}
+		s.begun.pop()
+		if d.stage == stageSettled {
 			s.giveUpStart(d)
 			continue
 		}
-		if !s.sends() {
-			return nil
+		into = append(into, d)
+		bytes += d.bytes
+		if s.goesAlone(p, d) {
+			break
 		}
-		var d *delivery
-		if s.endpoint.failing {
-			d = s.takeProbe()
-		} else if s.inFlight < s.concurrency() {
-			d = s.ready.pop()
-		}
-		if d == nil {
-			return nil
-		}
-		if d.stage != stageReady {
-			continue // settled or sought over while it was queued
-		}
-		s.inFlight++
-		d.attempts++
-		if d.attempts > s.attempts() || !s.mustRecord(d) {
-			return d
-		}
-		s.recordStart(d)
 	}
+	return into
+}
+
+// takeReady begins the attempts of first and, for a batch, of up to n-1 more. Those whose start must be recorded come back by
+// takeBegun; what is taken together is recorded together.
+func (s *subscription) takeReady(p *policy, into []*delivery, first *delivery, n int) []*delivery {
+	taken, bytes := 0, 0
+	for d := first; d != nil; {
+		// Otherwise it was settled or sought over while it was queued.
+		if d.stage == stageReady && !s.pausesBefore(p, d) {
+			taken++
+			bytes += d.bytes
+			s.inFlight++
+			d.attempts++
+			if d.attempts > p.attempts && s.limited(p, d) || !s.mustRecord(d) {
+				into = append(into, d)
+			} else {
+				s.recordStart(d)
+			}
+		}
+		// A redrive goes alone, so that only live ones can join.
+		if more := s.ready.live.peek(); more == nil || taken >= n || s.goesAlone(p, d) || !s.fits(p, taken, bytes, more) {
+			break
+		}
+		d = s.ready.live.pop()
+	}
+	s.spend(taken)
+	return into
 }
 
 // mustRecord reports whether the start of an attempt is recorded before it: from the second on, so that an event that ends the
@@ -154,10 +243,17 @@ func (s *subscription) giveUpStart(d *delivery) {
 // effort returns what is recorded of the attempts for d. A probe's start does not count.
 func (s *subscription) effort(d *delivery) effort {
 	e := effort{Version: formatVersion, Epoch: d.epoch, Attempts: d.attempts, Probes: d.probes, Due: d.due, Status: d.status,
-		Detail: d.detail, Took: d.took.Milliseconds()}
+		Detail: d.detail, Took: d.took.Milliseconds(), History: d.history}
 	if s.endpoint.probe == d {
 		e.Attempts--
 		e.Probes++
+	}
+	if d.stage == stageStarting {
+		number := d.attempts
+		if s.endpoint.probe == d {
+			number = 0
+		}
+		e.Open, e.Status, e.Detail, e.Took, e.History = true, 0, lostDetail, 0, d.withStart(number)
 	}
 	return e
 }
@@ -173,108 +269,6 @@ func (s *subscription) putEffort(d *delivery) {
 	if t := s.tracks[d.topic]; t != nil && d.home == homeLog {
 		t.dirty = true // a start believes the record only if the cursor holds the event
 	}
-}
-
-// job is one attempt, as the worker needs it without the lock.
-type job struct {
-	d       *delivery      // only what does not change: its place, epoch and names
-	rec     *tandem.Record // nil to be fetched
-	bytes   int            // of the record that it was fetched from
-	name    string
-	attempt int
-	max     int
-	decl    *tandem.Subscription
-	home    home
-	target  *targetCache
-}
-
-// do makes one attempt, without the lock.
-func (s *subscription) do(j *job) result {
-	ctx := s.ctx
-	if j.rec == nil {
-		rec, err := s.fetch(ctx, j)
-		switch {
-		case err != nil:
-			s.m.opts.Logger.Warn("delivery: cannot read an event again", "subscription", s.name, "place", j.d.where.String(), "error", err)
-			return result{verdict: unread}
-		case rec == nil:
-			return result{verdict: vanished}
-		}
-		j.rec = rec
-	}
-	switch {
-	case j.rec.Meta.Hops > tandem.MaxHops:
-		return result{verdict: looped, detail: "the event is more than 32 replies away from its first cause"}
-	case j.attempt > j.max:
-		return result{verdict: exhausted}
-	}
-	target, err := j.target.get(s.m, j.decl)
-	if err != nil {
-		return result{verdict: unreachable, detail: "no target: " + err.Error()}
-	}
-	a := webhook.Send(ctx, target, &webhook.Message{Record: j.rec, Subscription: j.name, Attempt: j.attempt, MaxAttempts: j.max,
-		ID: webhookID(j)})
-	return s.judge(j, &a)
-}
-
-// judge turns an answer into a result.
-func (s *subscription) judge(j *job, a *webhook.Answer) result {
-	r := result{verdict: verdictOf(a), status: a.Status, took: a.Took}
-	if a.Err != nil && s.ctx.Err() != nil {
-		return result{verdict: aborted}
-	}
-	if r.verdict == delivered {
-		replies, err := s.m.replies(j, a)
-		if err == nil {
-			r.replies = replies
-			return r
-		}
-		r.verdict, r.detail = failed, "the reply is invalid: "+err.Error()
-		return r
-	}
-	r.detail = a.Excerpt()
-	if a.Header != nil {
-		r.retryAfter, _ = a.RetryAfter(time.Now())
-	}
-	return r
-}
-
-// webhookID is the same for every attempt to deliver an event to a subscription within an epoch.
-func webhookID(j *job) string {
-	return "msg_" + tandem.DerivedID(j.name, j.rec.Position.Topic, j.rec.Source, j.rec.ID, epochText(j.d.epoch))
-}
-
-// fetch reads an event that is not in memory: nil when retention has removed it.
-func (s *subscription) fetch(ctx context.Context, j *job) (*tandem.Record, error) {
-	d := j.d
-	var key string
-	switch j.home {
-	case homeParked:
-		key = s.key(kindParked) + d.where.String()
-	case homeRedrive:
-		key = s.key(kindDead) + d.redrive
-	default:
-		return s.m.readOne(ctx, d.where)
-	}
-	value, err := s.m.log.State(ctx, key)
-	if err != nil || value == nil {
-		return nil, err
-	}
-	_, rec, err := parseLetter(value)
-	j.bytes = len(value)
-	return &rec, err
-}
-
-// readOne reads one event from the log, nil when it is not there any more.
-func (m *Manager) readOne(ctx context.Context, w where) (*tandem.Record, error) {
-	recs, err := m.log.ReadPartition(ctx, w.topic, w.part, w.offset, 1, nil)
-	if tandem.CodeOf(err) == tandem.CodeNotFound {
-		return nil, nil
-	}
-	if err != nil || len(recs) == 0 || recs[0].Position.Offset != w.offset {
-		return nil, err
-	}
-	return &recs[0], nil
 }
 
 // retryAt lets d wait for its next attempt.

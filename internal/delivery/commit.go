@@ -25,6 +25,9 @@ type group struct {
 	config   bool             // the configuration is among it
 	answered []answer
 	after    []func()
+	outcomes int  // of ledger.flying: those that do not belong to answered
+	news     int  // one more than the index in tx.Events of what operators are told; zero: nothing
+	told     news // before that
 }
 
 // answer is a delivery whose reply events are stored together with its outcome.
@@ -48,12 +51,31 @@ func (s *subscription) loop() {
 		}
 		now := time.Now()
 		next := s.releaseDue(now)
+		if end := s.expireLeases(now); !end.IsZero() {
+			next = earlier(next, end)
+		}
+		s.endReplay()
+		turns, at := s.turns(now)
+		if !at.IsZero() {
+			next = earlier(next, at)
+			s.letGo(turns)
+		}
 		if e := &s.endpoint; e.failing && e.probe == nil {
 			if e.probeAt.After(now) {
 				next = earlier(next, e.probeAt)
 			} else if s.ready.len() == 0 {
 				s.readMore() // there is nothing to probe with
 			}
+		}
+		if s.lookAt.After(now) {
+			next = earlier(next, s.lookAt)
+		} else {
+			s.lookAt = time.Time{}
+		}
+		if state, _, at := s.toTell(now); state != "" {
+			s.touch()
+		} else if !at.IsZero() {
+			next = earlier(next, at)
 		}
 		commit := s.dirty && (s.urgent || !s.commitAt.After(now))
 		if s.dirty && !commit {
@@ -63,10 +85,14 @@ func (s *subscription) loop() {
 			commit, next = false, now.Add(pause)
 		}
 		s.kick()
-		retry := s.storeFails
+		retry, fetch := s.storeFails, turns > 0 && len(s.pace.queue) == 0
 		s.mu.Unlock()
 		if commit {
 			_ = s.flush(context.Background()) // an error is logged, and the next round sees it
+			continue
+		}
+		if fetch {
+			s.readPaced(context.Background())
 			continue
 		}
 		if next.IsZero() {
@@ -142,7 +168,9 @@ func (s *subscription) snapshot() *group {
 		g.answered, s.answered = s.alone[:1:1], g.answered
 		s.alone = s.alone[1:]
 	}
+	g.outcomes = len(s.ledger.pending)
 	for _, a := range g.answered {
+		s.recordOutcome(a.d, a.rec, tandem.DeliveryDelivered, redriven(a.d))
 		g.tx.Events = append(g.tx.Events, a.replies...)
 		s.drop(a.d)
 		a.d.stage = stageStoring
@@ -150,6 +178,7 @@ func (s *subscription) snapshot() *group {
 	g.after, s.after = s.after, nil
 	g.tx.State = append(g.base[:len(g.base):len(g.base)], s.takeOps()...)
 	s.collect(&g.tx)
+	s.tell(g)
 	if len(s.alone)+len(s.answered) > 0 {
 		s.hurry()
 	}
@@ -177,6 +206,7 @@ func (s *subscription) collect(tx *eventlog.Tx) {
 			tx.State = append(tx.State, driver.StateOp{Key: s.key(kindAt) + topicHex(t.topic), Value: s.cursors(t)})
 		}
 	}
+	tx.State = s.collectLedger(tx.State)
 	fence := s.fence
 	tx.Fence = &fence
 	s.dirty, s.urgent, s.uncommitted = false, false, 0
@@ -202,7 +232,7 @@ func (s *subscription) cursors(t *track) []byte {
 // commitMu held.
 func (s *subscription) store(ctx context.Context, g *group) (refused bool, err error) {
 	s.stuck = g
-	_, err = s.m.log.Commit(ctx, &g.tx)
+	err = s.commit(ctx, g)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -232,6 +262,7 @@ func (s *subscription) stored(g *group) {
 		s.storeFails = false
 		s.m.opts.Logger.Info("delivery: outcomes can be stored again", "subscription", s.name)
 	}
+	s.ledger.stored()
 	for _, a := range g.answered {
 		a.d.stage = stageSettled
 		s.delivered++
@@ -262,10 +293,14 @@ func (s *subscription) takeBack(g *group, err error) {
 		}
 	}
 	s.configDirty = s.configDirty || g.config
+	if g.news > 0 {
+		s.told = g.told
+	}
 	s.after = append(g.after, s.after...)
 	for _, t := range s.tracks {
 		t.dirty = true
 	}
+	s.ledger.takeBack(g)
 	for _, a := range g.answered {
 		s.restore(a)
 	}
@@ -273,7 +308,8 @@ func (s *subscription) takeBack(g *group, err error) {
 		s.alone = append(g.answered, s.alone...)
 	} else {
 		d := g.answered[0].d
-		s.finish(d, result{verdict: failed, status: d.status, took: d.took, detail: replyRefused(err)})
+		d.amend(replyRefused(err))
+		s.finish(d, result{verdict: failed, status: d.status, took: d.took, detail: d.detail})
 	}
 	s.hurry()
 }
@@ -296,6 +332,7 @@ func (s *subscription) restore(a answer) {
 		s.waiting++
 	case homeRedrive:
 		s.countDead(1, d.bytes)
+		s.countRedriving(1)
 	}
 }
 
@@ -304,13 +341,16 @@ func (s *subscription) lose() {
 	s.m.opts.Logger.Error("delivery: another process has taken the subscription over", "subscription", s.name)
 	s.lost, s.halted = true, true
 	s.detachAll()
+	s.wakePullers()
+	close(s.over)
 }
 
-// flushMoved lets the cursor be stored if it moved over events that do not match.
+// flushMoved lets the cursor be stored if it moved over events that do not match, and the reader see whether there is room.
 func (s *subscription) flushMoved() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.markMoved()
+	s.seeRoom()
 }
 
 func (s *subscription) markMoved() {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -26,7 +27,8 @@ import (
 
 // TestConcurrent is promises 1, 2, 3 and 4 together, in real time: while publishers, changes of filters, new topics and pauses go on, the
 // process starts, stops and crashes again and again. In the end every receipt is in the log, every event of the log was taken by
-// every subscription, first in order of its key, and every reply is stored once. On Pebble a crash drops what was not synced.
+// every subscription, first in order of its key, every reply is stored once, and nothing that was acknowledged by a client that pulls
+// was leased again. On Pebble a crash drops what was not synced.
 // TANDEM_SOAK=1 runs many more rounds.
 func TestConcurrent(t *testing.T) {
 	rounds := 4
@@ -66,14 +68,16 @@ type concurrent struct {
 	taken map[string]map[string]int    // by subscription and event
 	sent  map[string][]tandem.Position // by subscription, in order of first attempts
 	first map[string]map[string]bool   // by subscription and event
+	done  map[string]bool              // by event: a client that pulls was told that it is acknowledged
 	calm  bool
 }
 
-var concurrentSubs = []string{"a", "b", "c", "d", "e", "f"}
+// concurrentSubs are the subscriptions; the last is pulled.
+var concurrentSubs = []string{"a", "b", "c", "d", "e", "f", "pull"}
 
 func newConcurrent(t *testing.T, seed uint64) *concurrent {
 	c := &concurrent{t: t, ctx: context.Background(), seed: seed, rng: rand.New(rand.NewPCG(seed, 9)), taken: map[string]map[string]int{},
-		sent: map[string][]tandem.Position{}, first: map[string]map[string]bool{}}
+		sent: map[string][]tandem.Position{}, first: map[string]map[string]bool{}, done: map[string]bool{}}
 	for _, name := range concurrentSubs {
 		c.taken[name], c.first[name] = map[string]int{}, map[string]bool{}
 	}
@@ -149,7 +153,12 @@ func (c *concurrent) declared(generation int) []tandem.Subscription {
 	filters := []string{`{"prefix":{"source":"/"}}`, `{"exact":{"type":"order.placed"}}`, `{"exact":{"source":"/test"}}`, `{"suffix":{"type":"placed"}}`}
 	var subs []tandem.Subscription
 	for i, name := range concurrentSubs {
-		s := tandem.Subscription{Name: name, Topics: []string{"t.*"}, Service: name, From: "earliest", Attempts: 1000, Replies: "replies", Concurrency: 4 * (i + 1)}
+		s := tandem.Subscription{Name: name, Topics: []string{"t.*"}, From: "earliest", Attempts: 1000, Concurrency: 4 * (i + 1)}
+		if name == "pull" {
+			s.Pull = &tandem.Pull{}
+		} else {
+			s.Service, s.Replies = name, "replies"
+		}
 		s.Backoff = tandem.Backoff{Base: tandem.Duration(time.Millisecond), Max: tandem.Duration(20 * time.Millisecond)}
 		if i%2 == 0 {
 			if err := s.Filter.UnmarshalJSON([]byte(filters[(i/2+generation)%len(filters)])); err != nil {
@@ -175,14 +184,7 @@ func (c *concurrent) handle(name string, r *http.Request) (*http.Response, error
 	if err != nil {
 		return nil, err
 	}
-	c.mu.Lock()
-	if !c.first[name][e.ID] {
-		c.first[name][e.ID] = true
-		pos.Topic = e.ID // the check finds the rest by it
-		c.sent[name] = append(c.sent[name], pos)
-	}
-	calm := c.calm
-	c.mu.Unlock()
+	calm := c.got(name, e.ID, pos)
 	if rand.IntN(3) == 0 {
 		time.Sleep(time.Duration(rand.IntN(2000)) * time.Microsecond)
 	}
@@ -208,6 +210,68 @@ func (c *concurrent) handle(name string, r *http.Request) (*http.Response, error
 	return status(204), nil
 }
 
+// got notes that a subscription got an event, and reports whether nothing goes wrong any more.
+func (c *concurrent) got(name, id string, pos tandem.Position) (calm bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.first[name][id] {
+		c.first[name][id] = true
+		pos.Topic = id // the check finds the rest by it
+		c.sent[name] = append(c.sent[name], pos)
+	}
+	return c.calm
+}
+
+// pull is a client. It works on several leases at a time, and now and then releases or forgets one.
+func (c *concurrent) pull(ctx context.Context, m *Manager) {
+	for ctx.Err() == nil {
+		leases, err := m.Pull(ctx, "pull", tandem.PullRequest{Max: 1 + rand.IntN(8), Wait: tandem.Duration(50 * time.Millisecond), Visibility: tandem.Duration(time.Second)})
+		if err != nil || len(leases) == 0 {
+			time.Sleep(time.Millisecond)
+			continue
+		}
+		var ack, release []string
+		ids := map[string]string{}
+		for i := range leases {
+			l := &leases[i]
+			id := l.Event.ID
+			ids[l.Token] = id
+			calm := c.got("pull", id, l.Event.Position)
+			c.mu.Lock()
+			if c.done[id] {
+				c.t.Errorf("seed %d: %s was leased again though it was acknowledged", c.seed, id)
+			}
+			c.mu.Unlock()
+			switch n := rand.IntN(200); {
+			case calm || n >= 10:
+				ack = append(ack, l.Token)
+			case n > 0:
+				release = append(release, l.Token)
+			}
+		}
+		if len(release) > 0 {
+			_, _ = m.Nack(ctx, "pull", release, time.Duration(rand.IntN(5))*time.Millisecond)
+		}
+		if len(ack) == 0 {
+			continue
+		}
+		out, err := m.Ack(ctx, "pull", ack)
+		c.mu.Lock()
+		if err != nil { // what is stored of it is not known: it was taken, and may be leased again
+			for _, token := range ack {
+				c.taken["pull"][ids[token]]++
+			}
+		}
+		for _, r := range out {
+			if r.Outcome == tandem.LeaseAcknowledged {
+				c.done[ids[r.Token]] = true
+				c.taken["pull"][ids[r.Token]]++
+			}
+		}
+		c.mu.Unlock()
+	}
+}
+
 // cycle lets everything go on at once, ends the process in the midst of it, and starts it again.
 func (c *concurrent) cycle() {
 	ctx, cancel := context.WithCancel(c.ctx)
@@ -217,6 +281,9 @@ func (c *concurrent) cycle() {
 		busy.Go(func() { c.publish(ctx, log, w) })
 	}
 	busy.Go(func() { c.operate(ctx, m, rand.New(rand.NewPCG(c.seed, uint64(c.n.Load())))) })
+	for range 2 {
+		busy.Go(func() { c.pull(ctx, m) })
+	}
 	if c.rng.IntN(2) == 0 {
 		busy.Go(func() { c.topic(fmt.Sprint("t.", c.n.Add(1))) })
 	}
@@ -225,14 +292,14 @@ func (c *concurrent) cycle() {
 	case crash && c.mem != nil:
 		keep := c.rng.IntN(101)
 		c.mu.Lock()
-		must := c.acked[:len(c.acked):len(c.acked)]
+		must, done := c.acked[:len(c.acked):len(c.acked)], maps.Clone(c.done)
 		c.mu.Unlock()
 		clone := c.mem.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: keep, RNG: c.rng})
 		cancel()
 		busy.Wait()
 		m.crash()
 		log.Close()
-		c.acked, c.mem = must, clone
+		c.acked, c.done, c.mem = must, done, clone
 		c.open()
 	case crash:
 		m.crash()
@@ -261,7 +328,7 @@ func (c *concurrent) publish(ctx context.Context, log *eventlog.Log, writer int)
 	for ctx.Err() == nil {
 		topics := log.Topics()
 		topic := topics[rand.IntN(len(topics))].Name
-		if topic == "replies" {
+		if topic == "replies" || topic == operatorTopic {
 			continue
 		}
 		batch := make([]tandem.Event, 1+rand.IntN(5))
@@ -303,6 +370,11 @@ func (c *concurrent) settle() {
 			c.t.Error(err)
 		}
 	}
+	ctx, cancel := context.WithCancel(c.ctx)
+	var client sync.WaitGroup
+	client.Go(func() { c.pull(ctx, c.m) })
+	defer client.Wait()
+	defer cancel()
 	deadline := time.Now().Add(30 * time.Second)
 	for _, name := range concurrentSubs {
 		for {
@@ -326,6 +398,9 @@ func (c *concurrent) check() {
 	stored := map[string]tandem.Record{}
 	replies := map[string]int{}
 	for _, info := range c.log.Topics() {
+		if info.Name == operatorTopic {
+			continue
+		}
 		for p := range info.Partitions {
 			for from := uint64(0); ; {
 				recs, err := c.log.ReadPartition(c.ctx, info.ID, p, from, 1000, nil)

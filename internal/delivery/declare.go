@@ -4,7 +4,7 @@ import (
 	"context"
 	"encoding/hex"
 	"encoding/json"
-	"net/url"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -22,25 +22,32 @@ const (
 	OwnerOrphan = "orphan" // an earlier configuration file declared it; never recorded as such
 )
 
-// Limits of a declaration.
-const (
-	maxConcurrency = 1024
-	maxAttempts    = 1000
-	// maxVersions is how many versions of a declaration are kept. Older ones are dropped once reading is past them.
-	maxVersions = 32
-)
+// maxVersions is how many versions of a declaration are kept. Older ones are dropped once reading is past them.
+const maxVersions = 32
 
 // config is the record of a subscription's configuration.
 type config struct {
-	Version  int    `json:"v"`
-	Owner    string `json:"owner"`
-	Epoch    uint64 `json:"epoch"` // rises with each seek
-	Paused   bool   `json:"paused,omitempty"`
-	Orphan   bool   `json:"orphan,omitempty"`
-	Disabled string `json:"disabled,omitempty"` // why
-	Deleted  bool   `json:"deleted,omitempty"`  // what is left of it is being removed
+	Version int    `json:"v"`
+	Owner   string `json:"owner"`
+	Epoch   uint64 `json:"epoch"`          // rises with each seek
+	Born    int64  `json:"born,omitempty"` // Unix nanoseconds of its creation
+	Paused  bool   `json:"paused,omitempty"`
+	// PausedFor is why, when it was not by request.
+	PausedFor string `json:"pausedFor,omitempty"`
+	Orphan    bool   `json:"orphan,omitempty"`
+	Disabled  string `json:"disabled,omitempty"` // why
+	Deleted   bool   `json:"deleted,omitempty"`  // what is left of it is being removed
+	Replays   int    `json:"replays,omitempty"`  // number of the newest replay of it
+	// Moved has the migrations that it has come through, oldest first.
+	Moved []moved `json:"moved,omitempty"`
 
-	Versions []version `json:"versions"` // oldest first; the last is the current one
+	// Of a replay: where it ends, when all up to there had its outcome, and whether the file owned what it replays.
+	Until   *places   `json:"until,omitempty"`
+	Ended   time.Time `json:"ended,omitzero"`
+	Trusted bool      `json:"trusted,omitempty"`
+
+	Versions []version `json:"versions"`        // oldest first; the last is the current one
+	First    int       `json:"first,omitempty"` // how many there were before them
 }
 
 // version is a declaration and from where on its topics and filter held. The rest of a declaration holds at once.
@@ -75,18 +82,53 @@ func (p *places) at(topic driver.ID, part int) uint64 {
 func (m *Manager) Check(declared []tandem.Subscription) error {
 	seen := map[string]bool{}
 	for i := range declared {
-		sub := &declared[i]
+		sub := declared[i]
 		if seen[sub.Name] {
 			return tandem.Errorf(tandem.CodeInvalid, "subscription %s is declared twice", sub.Name)
 		}
 		seen[sub.Name] = true
-		if err := m.check(sub, true); err != nil {
+		if err := declaresReplay(&sub); err != nil {
 			return tandem.Wrap("subscription "+sub.Name, err)
+		}
+		if err := m.check(&sub, true); err != nil {
+			return ofFile(sub.Name, err)
 		}
 	}
 	return nil
 }
 
+// ofFile puts the subscription before the fields that are wrong, since a file declares many.
+func ofFile(name string, err error) error {
+	var e *tandem.Error
+	if errors.As(err, &e) {
+		out := *e
+		out.Fields = slices.Clone(e.Fields)
+		for i := range out.Fields {
+			out.Fields[i].Pointer = "/subscriptions/" + name + out.Fields[i].Pointer
+		}
+		err = &out
+	}
+	return tandem.Wrap("subscription "+name, err)
+}
+
+// CheckDeclared reports what is wrong with a declaration of the file, as far as that shows without the process that is to run it: secrets
+// are not read. Of opts, Services and Conditions count. Codes: Invalid, with pointers into the declaration, Unsupported.
+func CheckDeclared(sub tandem.Subscription, opts Options) error {
+	if err := declaresReplay(&sub); err != nil {
+		return err
+	}
+	return (&Manager{opts: opts, unread: true}).check(&sub, true)
+}
+
+// declaresReplay refuses what only a replay has. Code: Invalid.
+func declaresReplay(sub *tandem.Subscription) error {
+	if sub.Replay == nil {
+		return nil
+	}
+	return tandem.Errorf(tandem.CodeInvalid, "a replay cannot be declared").WithField("/replay", "must be absent").WithHint("replay the subscription")
+}
+
+// check binds the filter, too.
 func (m *Manager) check(sub *tandem.Subscription, trusted bool) error {
 	bad := tandem.Errorf(tandem.CodeInvalid, "the subscription is invalid")
 	if !tandem.ValidTopicName(sub.Name) {
@@ -102,6 +144,7 @@ func (m *Manager) check(sub *tandem.Subscription, trusted bool) error {
 			bad.WithField("/topics/"+strconv.Itoa(i), "%q is not the name of a topic or a pattern", t)
 		}
 	}
+	m.bindFilter(bad, "/filter", &sub.Filter)
 	switch sub.Mode {
 	case "", "event":
 	case "request":
@@ -115,85 +158,12 @@ func (m *Manager) check(sub *tandem.Subscription, trusted bool) error {
 	if sub.Replies != "" && !tandem.ValidTopicName(sub.Replies) {
 		bad.WithField("/replies", "%q is not the name of a topic", sub.Replies)
 	}
-	checkRange(bad, "/attempts", sub.Attempts, maxAttempts)
-	checkRange(bad, "/concurrency", sub.Concurrency, maxConcurrency)
-	for _, d := range []struct {
-		at string
-		d  tandem.Duration
-	}{{"/timeout", sub.Timeout}, {"/backoff/base", sub.Backoff.Base}, {"/backoff/max", sub.Backoff.Max}} {
-		if d.d < 0 {
-			bad.WithField(d.at, "must not be negative")
-		}
-	}
+	checkPolicy(bad, sub)
 	m.checkTarget(bad, sub, trusted)
 	if len(bad.Fields) > 0 {
 		return bad
 	}
 	return nil
-}
-
-func checkRange(bad *tandem.Error, at string, v, top int) {
-	if v < 0 || v > top {
-		bad.WithField(at, "must be from 1 to %d", top)
-	}
-}
-
-func (m *Manager) checkTarget(bad *tandem.Error, sub *tandem.Subscription, trusted bool) {
-	switch {
-	case sub.Service != "" && sub.URL != "":
-		bad.WithField("/url", "cannot stand beside service")
-	case sub.Service != "":
-		if _, ok := m.opts.Services(sub.Service); !ok {
-			bad.WithField("/service", "no service %q is configured", sub.Service)
-		}
-		if ref, err := url.Parse(sub.Path); err != nil || ref.IsAbs() || ref.Host != "" || sub.Path != "" && !strings.HasPrefix(sub.Path, "/") {
-			bad.WithField("/path", "must begin with /")
-		}
-	case sub.URL != "":
-		if sub.Path != "" {
-			bad.WithField("/path", "goes with service, not with url")
-		}
-		if !trusted && !m.opts.AllowURLs {
-			bad.WithField("/url", "is not allowed here").WithHint("name a service of the configuration, or declare the subscription in the file")
-		} else if u, err := url.Parse(sub.URL); err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-			bad.WithField("/url", "must be an absolute http or https URL")
-		} else if u.User != nil {
-			bad.WithField("/url", "must not hold a user or password")
-		}
-	default:
-		bad.WithField("/service", "is required")
-	}
-	m.checkSecret(bad, sub.Secret, trusted)
-}
-
-// checkSecret tells whom the API serves nothing but that a secret cannot be used: why not would tell what is on this machine.
-func (m *Manager) checkSecret(bad *tandem.Error, ref string, trusted bool) {
-	switch {
-	case ref == "":
-		return
-	case !trusted && !strings.HasPrefix(ref, "env:"):
-		bad.WithField("/secret", "must be env:NAME; file:PATH is for the configuration file")
-		return
-	}
-	_, err := m.secret(ref)
-	switch {
-	case err == nil:
-	case trusted:
-		bad.WithField("/secret", "%s", tandem.ProblemOf(err).Detail)
-	default:
-		bad.WithField("/secret", "does not name a secret of webhooks: whsec_ and 24 to 64 bytes in base64")
-	}
-}
-
-func (m *Manager) secret(ref string) ([]byte, error) {
-	if m.opts.Secrets == nil {
-		return nil, tandem.Errorf(tandem.CodeInvalid, "secrets are not available here")
-	}
-	text, err := m.opts.Secrets(ref)
-	if err != nil {
-		return nil, err
-	}
-	return tandem.ParseWebhookSecret(text)
 }
 
 // sameDeclaration compares what two declarations say.
@@ -217,15 +187,29 @@ func matchesTopic(sub *tandem.Subscription, topic string) bool {
 
 // ends returns the places after all that is stored now. Topics that appear later are read from their start.
 func (m *Manager) ends(ctx context.Context, sub *tandem.Subscription) (places, error) {
-	p, err := m.placesOf(ctx, sub, func(b driver.Bounds, _ driver.ID, _ int) (uint64, error) { return b.End, nil })
-	if err == nil && m.log.Info().TotalOrder {
-		// One sequence: what is stored from now on, in any topic, has a higher number than all that is there.
-		for _, offsets := range p.Parts {
-			p.Number = max(p.Number, slices.Max(offsets))
-		}
-		p.Parts = nil
+	if m.log.Info().TotalOrder {
+		// One sequence: what is stored from now on, in any topic, has a higher number than all that is there, also in the topics that
+		// sub does not match any more.
+		return m.endOfAll(ctx)
 	}
-	return p, err
+	return m.placesOf(ctx, sub, func(b driver.Bounds, _ driver.ID, _ int) (uint64, error) { return b.End, nil })
+}
+
+// endOfAll returns the place after everything that is stored, in an engine with one sequence.
+func (m *Manager) endOfAll(ctx context.Context) (p places, err error) {
+	for _, t := range m.log.Topics() {
+		for i := range t.Partitions {
+			b, err := m.log.Bounds(ctx, t.ID, i)
+			if tandem.CodeOf(err) == tandem.CodeNotFound {
+				continue // deleted meanwhile
+			}
+			if err != nil {
+				return places{}, err
+			}
+			p.Number = max(p.Number, b.End)
+		}
+	}
+	return p, nil
 }
 
 // placesOf asks at for the place in each partition of the topics that sub matches now.
@@ -296,7 +280,7 @@ func (m *Manager) start(ctx context.Context, sub *tandem.Subscription, from tand
 	return m.ends(ctx, sub)
 }
 
-// parseConfig reads a configuration record.
+// parseConfig reads a configuration record. Its filters are not bound.
 func parseConfig(b []byte) (config, error) {
 	var c config
 	if err := json.Unmarshal(b, &c); err != nil {

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/tandem-hybrid/tandem"
 )
 
 func TestDelivers(t *testing.T) {
@@ -54,7 +56,7 @@ func TestRetriesAndDeadLetter(t *testing.T) {
 			t.Fatalf("%d attempts, want 10", n)
 		}
 		f.set(nil)
-		if n, err := b.m.Redrive(b.ctx, "s", nil); n != 2 || err != nil {
+		if n, err := counted(b.m.Redrive(b.ctx, "s", tandem.DeadLetterSelection{})); n != 2 || err != nil {
 			t.Fatal(n, err)
 		}
 		b.wait(time.Second)

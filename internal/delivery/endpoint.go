@@ -26,22 +26,50 @@ type endpoint struct {
 	// suspects are the heads whose attempts failed since the last success, each of another key. They stay in memory, before the
 	// cursor, until a success shows that they are the cause themselves.
 	suspects []*delivery
+
+	row     int    // failures since the last success
+	request uint64 // the last of them
+	tripped bool   // failing, by the breaker: any failure of a probe keeps it so
 }
 
 // suspect notes a failure that may be the endpoint's and reports whether it is now.
-func (s *subscription) suspect(d *delivery) bool {
+func (s *subscription) suspect(d *delivery, v verdict) bool {
 	e := &s.endpoint
+	if e.row == 0 || e.request != d.request {
+		e.row++ // a batch fails once
+		e.request = d.request
+	}
+	if limit := s.policy().decl.Breaker.Failures; limit > 0 && e.row >= limit {
+		e.tripped = true
+	}
 	if d.own {
-		return false
+		return e.tripped
 	}
 	d.streak++
-	sameKey := func(o *delivery) bool { return o == d || o.lane != nil && o.lane == d.lane }
+	d.trouble = v == troubled
+	sameKey := func(o *delivery) bool { return o == d || d.key != "" && o.key == d.key && o.topic == d.topic }
 	if i := slices.IndexFunc(e.suspects, sameKey); i >= 0 {
 		e.suspects[i] = d
 	} else {
 		e.suspects = append(e.suspects, d)
 	}
-	return len(e.suspects) >= keysForEndpoint
+	return e.tripped || e.keysInTrouble()
+}
+
+// keysInTrouble reports whether enough keys failed as only an endpoint in trouble does. A batch is evidence once, since one event
+// may have spoilt it for all.
+func (e *endpoint) keysInTrouble() bool {
+	var requests [keysForEndpoint]uint64
+	n := 0
+	for _, d := range e.suspects {
+		if d.trouble && !slices.Contains(requests[:n], d.request) {
+			requests[n] = d.request
+			if n++; n == keysForEndpoint {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // cleared notes that the endpoint took an event, or refused it for what it is: what failed until now failed by itself.
@@ -54,7 +82,7 @@ func (s *subscription) cleared() {
 		}
 	}
 	clear(e.suspects)
-	e.suspects = e.suspects[:0]
+	e.suspects, e.row = e.suspects[:0], 0
 	if e.failing {
 		for _, d := range s.ready.all() {
 			d.own = d.own || d.probes >= probesPerEvent // it was the probe in vain, and another was not
@@ -76,11 +104,22 @@ func (s *subscription) parkSuspects() bool {
 	return parked
 }
 
-// endpointFails stops the reader; what was tried goes back uncounted.
+// endpointFails stops the reader; what was tried goes back uncounted, d among it.
 func (s *subscription) endpointFails(d *delivery, r result, now time.Time) {
+	if !s.endpoint.failing {
+		s.endpointStops(d, r, now)
+		before := max(0, d.streak-1)
+		d.uncount(before)
+		d.probes += before
+		d.streak = 0
+	}
+	s.probeFailed(d, r, now)
+}
+
+// endpointStops stops the reader after a failure of d; what was tried beside it goes back uncounted.
+func (s *subscription) endpointStops(d *delivery, r result, now time.Time) {
 	e := &s.endpoint
 	if e.failing {
-		s.probeFailed(d, r, now)
 		return
 	}
 	e.failing, e.reason, e.since = true, r.detail, now
@@ -92,7 +131,7 @@ func (s *subscription) endpointFails(d *delivery, r result, now time.Time) {
 			continue
 		}
 		// Those under way are put back by their own result; here go the attempts before it.
-		o.attempts -= o.streak
+		o.uncount(o.streak)
 		o.probes += o.streak
 		o.streak = 0
 		if o.stage != stageRetrying {
@@ -104,12 +143,27 @@ func (s *subscription) endpointFails(d *delivery, r result, now time.Time) {
 		}
 		s.storeBack(o)
 	}
-	before := max(0, d.streak-1)
-	d.attempts -= before
-	d.probes += before
-	d.streak = 0
 	s.m.opts.Logger.Warn("delivery: the endpoint fails", "subscription", s.name, "reason", r.logged())
-	s.probeFailed(d, r, now)
+	p := s.policy()
+	if w := time.Duration(p.decl.Breaker.Wait); w > 0 {
+		e.probeAt = now.Add(max(w, min(r.retryAfter, p.retryAfter)))
+	}
+	s.poke()
+}
+
+// breakerOpens is endpointFails where others succeeded while d failed: its attempts count, so that it ends, too.
+func (s *subscription) breakerOpens(d *delivery, r result, now time.Time) {
+	s.endpointStops(d, r, now)
+	if s.policy().decl.Breaker.Wait == 0 {
+		s.probeAfter(1, r, now)
+	}
+}
+
+// probeAfter lets the next probe wait as after n that failed.
+func (s *subscription) probeAfter(n int, r result, now time.Time) {
+	if at := now.Add(s.policy().probeWait(n, r.retryAfter)); at.After(s.endpoint.probeAt) {
+		s.endpoint.probeAt = at
+	}
 }
 
 // logged is what the log may say of a failed attempt: an answer's status, never what its body holds.
@@ -126,10 +180,8 @@ func (s *subscription) probeFailed(d *delivery, r result, now time.Time) {
 	d.probes++
 	e.reason = r.detail
 	s.putBack(d)
-	n := (d.probes-1)%probesPerEvent + 1 + d.probes/probesPerEvent
-	at := now.Add(max(min(backoff(s.config.current().Backoff, n), maxProbeWait), min(r.retryAfter, maxRetryAfter)))
-	if at.After(e.probeAt) {
-		e.probeAt = at
+	if !e.probeAt.After(now) || s.policy().decl.Breaker.Wait == 0 {
+		s.probeAfter((d.probes-1)%probesPerEvent+1+d.probes/probesPerEvent, r, now)
 	}
 	s.poke()
 }
@@ -191,7 +243,7 @@ func probeBefore(a, b *delivery) bool {
 func (s *subscription) endpointBack() {
 	e := &s.endpoint
 	s.m.opts.Logger.Info("delivery: the endpoint is back", "subscription", s.name, "after", time.Since(e.since))
-	e.failing, e.wantsMore, e.reason, e.probeAt = false, false, "", time.Time{}
+	e.failing, e.wantsMore, e.reason, e.probeAt, e.row, e.tripped = false, false, "", time.Time{}, 0, false
 	s.pokeFeed()
 	s.poke()
 }

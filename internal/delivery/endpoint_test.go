@@ -8,6 +8,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/tandem-hybrid/tandem"
 )
 
 // inKeyOrder fails unless the events of each key were first sent in the order in which they were published.
@@ -306,7 +308,7 @@ func TestCopyCap(t *testing.T) {
 		}
 		f.set(nil)
 		dead := st.Dead
-		if n, err := b.m.Discard(b.ctx, "s", nil); err != nil || n != dead {
+		if n, err := counted(b.m.Discard(b.ctx, "s", tandem.DeadLetterSelection{})); err != nil || n != dead {
 			t.Fatal(n, err)
 		}
 		b.wait(time.Second)

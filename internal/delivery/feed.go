@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
@@ -47,7 +48,7 @@ func (s *subscription) behind() []*partTrack {
 	var out []*partTrack
 	for _, t := range s.tracks {
 		for i := range t.parts {
-			if t.parts[i].shared == nil {
+			if t.parts[i].shared == nil && !s.beyond(t.topic, i, t.parts[i].next) {
 				out = append(out, &t.parts[i])
 			}
 		}
@@ -71,7 +72,7 @@ func (s *subscription) readOn(ctx context.Context, pt *partTrack, batch *[]tande
 		s.mu.Unlock()
 		return false, nil
 	}
-	if pt.seq != 0 && b.StartSeq > pt.seq {
+	if pt.lost(&b) {
 		s.expire(pt, b)
 	}
 	next, seq := pt.next, pt.seq
@@ -103,10 +104,13 @@ func (s *subscription) readOn(ctx context.Context, pt *partTrack, batch *[]tande
 	return !s.attach(pt, false), nil
 }
 
-// takeIn takes one event in, waiting for room. It reports whether to go on.
+// takeIn takes one event in, waiting for room. It reports whether to go on. The filter is asked without the lock, which the shared readers
+// take, and once unless it changes meanwhile.
 func (s *subscription) takeIn(ctx context.Context, pt *partTrack, rec *tandem.Record, epoch uint64) bool {
+	judged, matches := -1, false
 	for {
 		s.mu.Lock()
+		version := s.config.First + len(s.config.Versions)
 		switch {
 		case !s.reading() || s.config.Epoch != epoch || s.tracks[pt.track.topic] != pt.track:
 			s.mu.Unlock()
@@ -114,7 +118,12 @@ func (s *subscription) takeIn(ctx context.Context, pt *partTrack, rec *tandem.Re
 		case rec.Position.Offset < pt.next:
 			s.mu.Unlock()
 			return true
-		case !s.matches(pt.track, rec):
+		case version != judged:
+			filter, ok := s.filterOf(pt.track, rec)
+			s.mu.Unlock()
+			judged, matches = version, ok && filter.Match(&rec.Event)
+			continue
+		case !matches:
 			pt.next, pt.seq = rec.Position.Offset+1, rec.Seq+1
 			s.mu.Unlock()
 			return true
@@ -147,18 +156,30 @@ func (s *subscription) sleep(d time.Duration) bool {
 	}
 }
 
-// expire records what retention removed before it was read, and goes on at what is left.
-func (s *subscription) expire(pt *partTrack, b driver.Bounds) {
-	s.recordExpired(where{pt.track.topic, pt.part, pt.next}, max(b.Start, b.Removed), b.StartSeq-pt.seq)
-	s.m.opts.Logger.Warn("delivery: retention overtook a subscription", "subscription", s.name, "topic", pt.track.name,
-		"partition", pt.part, "events", b.StartSeq-pt.seq)
-	pt.next, pt.seq = b.Start, b.StartSeq
-	pt.track.dirty = true
+// lost reports whether retention has removed events that were not read.
+func (pt *partTrack) lost(b *driver.Bounds) bool {
+	if pt.seq == 0 {
+		return b.Removed > pt.next
+	}
+	return b.StartSeq > pt.seq
 }
 
-func (s *subscription) recordExpired(from where, to, count uint64) {
-	s.put(s.key(kindExpired)+from.String(), jsonValue(expired{Version: formatVersion, Epoch: s.config.Epoch,
-		From: from.offset, To: to, Count: count, At: time.Now().UTC()}))
+// expire records what retention removed before it was read, and goes on at what is left.
+func (s *subscription) expire(pt *partTrack, b driver.Bounds) {
+	count := uint64(0) // not known
+	if pt.seq != 0 {
+		count = b.StartSeq - pt.seq
+	}
+	to := max(b.Start, b.Removed)
+	if u := s.config.Until; u != nil && to > u.at(pt.track.topic, pt.part) {
+		to, count = u.at(pt.track.topic, pt.part), 0 // a replay loses nothing beyond its end
+	}
+	s.recordRange(where{pt.track.topic, pt.part, pt.next}, to, count, pt.track.name, tandem.DeliveryExpired,
+		"retention removed the events before they were read")
+	s.m.opts.Logger.Warn("delivery: retention overtook a subscription", "subscription", s.name, "topic", pt.track.name,
+		"partition", pt.part, "events", count)
+	pt.next, pt.seq = b.Start, b.StartSeq
+	pt.track.dirty = true
 }
 
 // follow takes the topics that the subscription selects and drops those that are gone.
@@ -199,15 +220,35 @@ func (s *subscription) addTrack(info *eventlog.TopicInfo, from *places) *track {
 	t := &track{topic: info.ID, name: info.Name, parts: make([]partTrack, info.Partitions)}
 	for i := range t.parts {
 		t.parts[i] = partTrack{track: t, part: i, next: from.at(info.ID, i)}
+		// What retention has removed by now was never to be read; what it removes from now on is lost.
+		if b, err := s.m.log.Bounds(context.Background(), t.topic, i); err == nil {
+			t.parts[i].begin(&b)
+		}
 	}
 	s.tracks[info.ID] = t
 	return t
 }
 
-// dropTrack forgets a topic that was deleted. What is in memory of it is still delivered, and what is parked, since that is a
-// copy; what waits in the log expires when its turn comes.
+// begin takes the place of a track to the first event that is there.
+func (pt *partTrack) begin(b *driver.Bounds) {
+	switch {
+	case pt.next <= b.Start:
+		pt.next, pt.seq = b.Start, b.StartSeq
+	case pt.next >= b.End:
+		pt.seq = b.EndSeq
+	}
+}
+
+// dropTrack forgets a topic that was deleted. What is in memory of it is still delivered, with a copy in place of the cursor, and what is
+// parked, since that is a copy; what waits in the log expires when its turn comes.
 func (s *subscription) dropTrack(t *track) {
 	for i := range t.parts {
+		for _, d := range slices.Clone(t.parts[i].held) {
+			if d.rec != nil {
+				s.unhold(d)
+				s.copyOut(d)
+			}
+		}
 		if pt := &t.parts[i]; pt.shared != nil {
 			pt.shared.attached.Add(-1)
 			pt.shared = nil

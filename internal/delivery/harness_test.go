@@ -17,6 +17,7 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog"
+	"github.com/tandem-hybrid/tandem/eventlog/driver"
 	"github.com/tandem-hybrid/tandem/eventlog/memlog"
 )
 
@@ -130,7 +131,7 @@ func reply(mediaType, body string) *http.Response {
 		Body: io.NopCloser(bytes.NewReader([]byte(body)))}
 }
 
-// bed is a log and a manager in virtual time.
+// bed is a log and a manager, in virtual time unless it was made by newRealBed.
 type bed struct {
 	t    *testing.T
 	ctx  context.Context
@@ -139,6 +140,7 @@ type bed struct {
 	m    *Manager
 	opts Options
 	ends map[string]*endpointFake
+	real bool // the clock is the machine's
 }
 
 // inBubble runs a test in virtual time, with a topic "orders" and one endpoint.
@@ -152,21 +154,33 @@ func inBubble(t *testing.T, fn func(t *testing.T, b *bed, f *endpointFake)) {
 }
 
 func newBed(t *testing.T) *bed {
-	b := &bed{t: t, ctx: context.Background(), ends: map[string]*endpointFake{}, eng: memlog.New(memlog.Options{})}
-	quiet := slog.New(slog.DiscardHandler)
+	b := &bed{t: t, eng: memlog.New(memlog.Options{})}
+	b.furnish(b.eng, slog.New(slog.DiscardHandler))
+	return b
+}
+
+// furnish opens the log over an engine.
+func (b *bed) furnish(drv driver.Driver, logger *slog.Logger) {
+	b.ctx, b.ends = context.Background(), map[string]*endpointFake{}
 	var err error
-	if b.log, err = eventlog.Open(b.ctx, b.eng, eventlog.Options{Logger: quiet, MaxEventBytes: 64 << 10}); err != nil {
-		t.Fatal(err)
+	if b.log, err = eventlog.Open(b.ctx, drv, eventlog.Options{Logger: logger, MaxEventBytes: 64 << 10}); err != nil {
+		b.t.Fatal(err)
 	}
 	b.topic("orders", 4)
 	b.opts = Options{
-		Logger: quiet,
+		Logger: logger,
 		Services: func(name string) (tandem.Service, bool) {
 			return tandem.Service{Name: name, URL: "http://" + name}, name != "unknown"
 		},
 		Transport: func(service string) http.RoundTripper { return b.endpoint(service) },
 	}
-	return b
+}
+
+// idle returns when nothing is left to do at this time, which only virtual time can tell.
+func (b *bed) idle() {
+	if !b.real {
+		synctest.Wait()
+	}
 }
 
 func (b *bed) topic(name string, partitions int) {
@@ -197,7 +211,7 @@ func (b *bed) start(subs ...tandem.Subscription) {
 			b.t.Fatal(err)
 		}
 	}
-	synctest.Wait()
+	b.idle()
 }
 
 func (b *bed) stop() {
@@ -290,10 +304,10 @@ func (b *bed) status(name string) tandem.SubscriptionStatus {
 	return st
 }
 
-// wait lets virtual time pass.
+// wait lets time pass.
 func (b *bed) wait(d time.Duration) {
-	time.Sleep(d)
-	synctest.Wait()
+	time.Sleep(b.short(d))
+	b.idle()
 }
 
 // settled fails unless everything has its outcome and was delivered.
@@ -314,6 +328,15 @@ func (b *bed) records(name, kind string) (n int) {
 	return n
 }
 
+// expired returns how many events the ledger says that retention overtook.
+func (b *bed) expired(name string) uint64 {
+	b.t.Helper()
+	return b.status(name).Expired
+}
+
 func ctxAfter(d time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), d)
 }
+
+// counted lets a test compare how many dead letters there were.
+func counted(c tandem.DeadLetterCount, err error) (int, error) { return c.Count, err }

@@ -1,16 +1,17 @@
 package delivery
 
 import (
+	"time"
+
 	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/match"
 )
 
-// index finds the subscriptions of a topic that an event may match, by its type or source where their filters are bound to
-// certain ones, so that an event costs as many evaluations as there are candidates and not as there are subscriptions.
-// It is built anew when anything changes and is otherwise read-only.
+// index finds the subscriptions of a topic that an event may match. It is built anew when anything changes and is otherwise read-only.
 type index struct {
-	byType, bySource map[string][]*entry
-	rest             []*entry // filters that bind neither
-	changes          uint64   // reader.changes when it was begun
+	entries match.Index[*entry]
+	changes uint64 // reader.changes when it was begun
+	batch   uint64 // counts the batches that were offered
 }
 
 // entry is one version of a subscription's filter, for one topic.
@@ -20,54 +21,64 @@ type entry struct {
 	filter tandem.Filter
 	from   *places
 	until  *places // from of the next version; nil for the last
+
+	costly bool          // the filter has conditions
+	batch  uint64        // of the reader, that spent is of
+	spent  time.Duration // on the filter
 }
 
 func (r *reader) buildIndex(changes uint64) *index {
-	ix := &index{byType: map[string][]*entry{}, bySource: map[string][]*entry{}, changes: changes}
+	var all []*entry
 	for _, s := range r.m.sorted() {
-		for _, e := range s.entries(r) {
-			ix.add(e)
-		}
+		all = append(all, s.entries(r)...)
+	}
+	ix := newIndex(all)
+	ix.changes = changes
+	return ix
+}
+
+func newIndex(all []*entry) *index {
+	ix := &index{}
+	for _, e := range all {
+		ix.entries.Add(e.filter, e)
 	}
 	return ix
 }
 
-func (ix *index) add(e *entry) {
-	if types, ok := e.filter.Exact("type"); ok {
-		for _, t := range types {
-			ix.byType[t] = append(ix.byType[t], e)
-		}
-		return
-	}
-	if sources, ok := e.filter.Exact("source"); ok {
-		for _, t := range sources {
-			ix.bySource[t] = append(ix.bySource[t], e)
-		}
-		return
-	}
-	ix.rest = append(ix.rest, e)
-}
-
 // offer gives an event to every subscription that it matches and that is attached to p.
 func (ix *index) offer(p *sharedPart, rec *tandem.Record) {
-	for _, e := range ix.byType[rec.Type] {
-		e.offer(p, rec)
-	}
-	for _, e := range ix.bySource[rec.Source] {
-		e.offer(p, rec)
-	}
-	for _, e := range ix.rest {
-		e.offer(p, rec)
-	}
+	ix.entries.Candidates(&rec.Event, func(e *entry) { e.offer(p, rec, ix.batch) })
 }
 
-func (e *entry) offer(p *sharedPart, rec *tandem.Record) {
+func (e *entry) offer(p *sharedPart, rec *tandem.Record, batch uint64) {
 	part, offset := rec.Position.Partition, rec.Position.Offset
 	if offset < e.from.at(e.track.topic, part) || e.until != nil && offset >= e.until.at(e.track.topic, part) {
 		return
 	}
-	if e.filter.Match(&rec.Event) {
-		e.s.offer(p, &e.track.parts[part], rec)
+	pt := &e.track.parts[part]
+	if e.costly {
+		e.offerCostly(p, pt, rec, batch)
+	} else if e.filter.Match(&rec.Event) {
+		e.s.offer(p, pt, rec)
+	}
+}
+
+// offerCostly lets a subscription part whose conditions take too long for all that share the reader.
+func (e *entry) offerCostly(p *sharedPart, pt *partTrack, rec *tandem.Record, batch uint64) {
+	if !e.s.takes(p, pt, rec) {
+		return
+	}
+	if e.batch != batch {
+		e.batch, e.spent = batch, 0
+	}
+	begun := time.Now()
+	matches := e.filter.Match(&rec.Event)
+	e.spent += time.Since(begun)
+	if matches {
+		e.s.offer(p, pt, rec)
+	}
+	if e.spent > filterTime {
+		e.s.leaveReaders(p, pt, rec)
 	}
 }
 
@@ -76,14 +87,14 @@ func (s *subscription) entries(r *reader) []*entry {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := s.tracks[r.topic]
-	if t == nil {
+	if t == nil || s.config.Until != nil { // a replay reads for itself
 		return nil
 	}
 	var out []*entry
 	versions := s.versions()
 	for i := range versions {
 		v := &versions[i]
-		e := &entry{s: s, track: t, filter: v.Declaration.Filter, from: &v.From}
+		e := &entry{s: s, track: t, filter: v.Declaration.Filter, from: &v.From, costly: v.Declaration.Filter.Conditional()}
 		if i+1 < len(versions) {
 			e.until = &versions[i+1].From
 			if s.isPast(t, e.until) {
@@ -116,14 +127,17 @@ func (s *subscription) isPast(t *track, p *places) bool {
 	return true
 }
 
-// matches reports whether an event that the subscription reads for itself is for it.
-func (s *subscription) matches(t *track, rec *tandem.Record) bool {
+// filterOf returns the filter that judges an event that the subscription reads for itself, ok is false if nothing of its kind is for it.
+func (s *subscription) filterOf(t *track, rec *tandem.Record) (f tandem.Filter, ok bool) {
+	if s.beyond(t.topic, rec.Position.Partition, rec.Position.Offset) {
+		return tandem.Filter{}, false
+	}
 	versions := s.versions()
 	for i := len(versions) - 1; i >= 0; i-- {
 		v := &versions[i]
 		if rec.Position.Offset >= v.From.at(t.topic, rec.Position.Partition) {
-			return matchesTopic(&v.Declaration, t.name) && v.Declaration.Filter.Match(&rec.Event)
+			return v.Declaration.Filter, matchesTopic(&v.Declaration, t.name)
 		}
 	}
-	return false
+	return tandem.Filter{}, false
 }

@@ -41,24 +41,39 @@ type delivery struct {
 	key       string
 	rec       *tandem.Record // nil when it is not in memory
 	bytes     int
-	lane      *lane  // nil without a key, and for redrives: no order
+	lane      *lane  // nil without a key, with ordering none, and for redrives
 	redrive   string // id of the dead letter
 	epoch     uint64
 
 	home  home
 	stage stage
 
-	attempts int  // counted, with the one under way
-	probes   int  // attempts that turned out not to count
-	streak   int  // of attempts: those since the last success of the subscription, which are the endpoint's fault if it turns out to be
-	own      bool // others succeeded while it failed: its failures say nothing about the endpoint any more
+	attempts int    // counted, with the one under way
+	probes   int    // attempts that turned out not to count
+	streak   int    // of attempts: those since the last success of the subscription, which are the endpoint's fault if it turns out to be
+	own      bool   // others succeeded while it failed: its failures say nothing about the endpoint any more
+	trouble  bool   // its last failure was one that only an endpoint in trouble has
+	request  uint64 // its last
+	single   bool   // a batch failed with it: from then on it is sent alone
+	lost     bool   // the process ended during its last attempt
 	due      time.Time
 	status   int // of the last attempt
 	detail   string
 	took     time.Duration
+	began    time.Time        // start of the last attempt
+	ended    time.Time        // end of the last attempt
+	history  []tandem.Attempt // at most MaxAttemptsRecorded; empty when the first attempt delivered
+
+	lease lease          // that a client holds, of a subscription that is pulled
+	about *tandem.Record // what the ledger tells of an event that was leased and is not in memory
+	rowAt uint64         // segment of the ledger that has its row; zero when there is none
 
 	tried bool // a tried record exists
 	index int  // in the heap of retries; -1 when it is not there
+}
+
+func (d *delivery) position() tandem.Position {
+	return tandem.Position{Topic: d.topicName, Partition: d.part, Offset: d.offset}
 }
 
 // older orders deliveries by age.
@@ -132,6 +147,14 @@ func (pt *partTrack) release(d *delivery) {
 	}
 }
 
+// heldAt returns what is held at an offset, nil if nothing is.
+func (pt *partTrack) heldAt(offset uint64) *delivery {
+	if i, ok := slices.BinarySearchFunc(pt.held, offset, compareOffset); ok {
+		return pt.held[i]
+	}
+	return nil
+}
+
 func (pt *partTrack) hold(d *delivery) {
 	if n := len(pt.held); n == 0 || pt.held[n-1].offset < d.offset {
 		pt.held = append(pt.held, d)
@@ -174,7 +197,8 @@ func (s *subscription) holdDelivery(d *delivery, pt *partTrack) {
 
 // enqueue puts a delivery at the end of the lane of its key.
 func (s *subscription) enqueue(d *delivery) {
-	if d.key == "" {
+	// What waited behind its key keeps its place, so that a seek finds it.
+	if d.key == "" || !s.policy().ordered && d.home != homeWaiting {
 		s.makeReady(d)
 		return
 	}
@@ -253,11 +277,8 @@ func (s *subscription) park(d *delivery) {
 		s.waiting--
 		s.put(s.key(kindWaiting)+d.where.String(), nil)
 	}
-	value := appendLetter(letter{effort: s.effort(d)}, d.rec)
-	d.home, d.bytes, d.rec = homeParked, len(value), nil
-	s.parked[d] = struct{}{}
-	s.parkBytes += int64(len(value))
-	s.put(s.key(kindParked)+d.where.String(), value)
+	s.copyOut(d)
+	d.rec = nil
 	if d.lane == nil {
 		return
 	}
@@ -268,6 +289,15 @@ func (s *subscription) park(d *delivery) {
 	}
 }
 
+// copyOut makes a copy of its own what brings d back.
+func (s *subscription) copyOut(d *delivery) {
+	value := appendLetter(letter{effort: s.effort(d)}, d.rec)
+	d.home, d.bytes = homeParked, len(value)
+	s.parked[d] = struct{}{}
+	s.parkBytes += int64(len(value))
+	s.put(s.key(kindParked)+d.where.String(), value)
+}
+
 // eventBytes is about what an event takes in memory.
 func eventBytes(rec *tandem.Record) int {
 	n := 512 + len(rec.Data) + len(rec.ID) + len(rec.Source) + len(rec.Type) + len(rec.Subject) + len(rec.Meta.Key)
@@ -275,6 +305,73 @@ func eventBytes(rec *tandem.Record) int {
 		n += len(rec.Extensions[i].Name) + len(rec.Extensions[i].Value)
 	}
 	return n
+}
+
+// readyQueue is the heads that may be sent. Dead letters on their way again are taken in turn with the others, and only as many as
+// room says.
+type readyQueue struct {
+	live, again fifo
+	room        func() int // how many more of again may go
+	turn        bool       // of again
+}
+
+// len is how many pop would return now.
+func (q *readyQueue) len() int {
+	n := q.live.len()
+	if q.again.len() > 0 {
+		n += min(q.again.len(), q.room())
+	}
+	return n
+}
+
+func (q *readyQueue) push(d *delivery) {
+	if d.home == homeRedrive {
+		q.again.push(d)
+	} else {
+		q.live.push(d)
+	}
+}
+
+func (q *readyQueue) pop() *delivery {
+	if q.turnsAgain() {
+		q.turn = false
+		return q.again.pop()
+	}
+	q.turn = true
+	return q.live.pop()
+}
+
+func (q *readyQueue) turnsAgain() bool {
+	return q.again.len() > 0 && (q.turn || q.live.len() == 0) && q.room() > 0
+}
+
+// peek returns what pop would.
+func (q *readyQueue) peek() *delivery {
+	if q.turnsAgain() {
+		return q.again.peek()
+	}
+	return q.live.peek()
+}
+
+// all returns what is queued, to look at.
+func (q *readyQueue) all() []*delivery {
+	if q.again.len() == 0 {
+		return q.live.all()
+	}
+	return slices.Concat(q.live.all(), q.again.all())
+}
+
+func (q *readyQueue) remove(d *delivery) {
+	if d.home == homeRedrive {
+		q.again.remove(d)
+	} else {
+		q.live.remove(d)
+	}
+}
+
+func (q *readyQueue) clear() {
+	q.live.clear()
+	q.again.clear()
 }
 
 // fifo is a queue of deliveries.
@@ -301,6 +398,13 @@ func (f *fifo) pop() *delivery {
 		f.items, f.head = f.items[:n], 0
 	}
 	return d
+}
+
+func (f *fifo) peek() *delivery {
+	if f.len() == 0 {
+		return nil
+	}
+	return f.items[f.head]
 }
 
 // all returns what is queued, to look at.

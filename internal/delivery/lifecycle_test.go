@@ -72,7 +72,7 @@ func TestStartStopStress(t *testing.T) {
 	})
 	loop(func() { m.Apply(ctx, []tandem.Subscription{sub("a"), sub("b")}) })
 	loop(func() { m.Status(ctx, "a") })
-	loop(func() { m.Seek(ctx, "a", tandem.Start{}) })
+	loop(func() { m.Seek(ctx, "a", tandem.Start{}, false) })
 	loop(func() {
 		m.Pause(ctx, "b")
 		m.Resume(ctx, "b")
@@ -98,14 +98,14 @@ func TestStartStopStress(t *testing.T) {
 // The whole loop over real HTTP: signed, kept connections, replies.
 func TestOverHTTP(t *testing.T) {
 	secret := "whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz"
-	key, err := tandem.ParseWebhookSecret(secret)
+	key, err := tandem.ParseWebhookKey(secret)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var bad atomic.Int64
 	sink := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		if r.URL.Path != "/events" || tandem.VerifyWebhook(key, r.Header, body, time.Now()) != nil {
+		if r.URL.Path != "/events" || tandem.VerifyWebhook(r.Header, body, time.Now(), key) != nil {
 			bad.Add(1)
 		}
 		w.Header().Set("Content-Type", tandem.MediaEvent)

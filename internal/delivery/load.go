@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
 )
 
@@ -14,6 +15,7 @@ import (
 func (s *subscription) load(ctx context.Context) error {
 	tried := map[where]effort{}
 	l := loader{s: s, ctx: ctx}
+	l.ledger() // first: the rest may find what has expired
 	l.scan(kindTried, func(rest string, value []byte) error {
 		var e effort
 		w, err := parseWhere(rest)
@@ -49,6 +51,14 @@ func (s *subscription) load(ctx context.Context) error {
 		s.mu.Lock()
 		defer s.mu.Unlock()
 		s.copies = copies
+		return err
+	})
+	l.scan(keyRate, func(_ string, value []byte) error {
+		var r redriveRate
+		err := parseJSON(value, &r, &r.Version)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.pace = newPace(r.Rate)
 		return err
 	})
 	l.scan(keyRun, func(string, []byte) error {
@@ -110,12 +120,6 @@ func parkedDelivery(rest string, value []byte) (*delivery, error) {
 	return d, nil
 }
 
-// recall takes over what was done before.
-func (d *delivery) recall(e effort) {
-	d.attempts, d.probes, d.due, d.status, d.detail = e.Attempts, e.Probes, e.Due, e.Status, e.Detail
-	d.took = time.Duration(e.Took) * time.Millisecond
-}
-
 // track brings back how far a topic was read, and returns what of it was held.
 func (l *loader) track(rest string, value []byte) ([]*delivery, error) {
 	var id uint64
@@ -132,7 +136,7 @@ func (l *loader) track(rest string, value []byte) ([]*delivery, error) {
 	if info == nil || info.Partitions != len(parts) {
 		for p := range parts { // deleted meanwhile, with what was held
 			for _, offset := range parts[p].held {
-				l.s.recordExpired(where{driver.ID(id), p, offset}, offset+1, 1)
+				l.s.recordLost(where{driver.ID(id), p, offset}, "the topic was deleted before the event was delivered")
 			}
 		}
 		l.s.put(l.s.key(kindAt)+rest, nil)
@@ -184,7 +188,7 @@ func (s *subscription) rebuild(all []*delivery, tried map[where]effort) {
 		switch d.home {
 		case homeLog:
 			if d.rec == nil {
-				s.recordExpired(d.where, d.offset+1, 1)
+				s.recordOutcome(d, nil, tandem.DeliveryExpired, expiredReason)
 				t.dirty = true
 				continue
 			}
@@ -200,7 +204,9 @@ func (s *subscription) rebuild(all []*delivery, tried map[where]effort) {
 		if d.stage == stageReady && d.due.After(now) {
 			d.stage = stageRetrying
 			heap.Push(&s.retry, d)
-			if d.home == homeLog {
+			if d.home == homeLog && !s.pulled() {
+				s.request++
+				d.request, d.trouble = s.request, true
 				s.endpoint.suspects = append(s.endpoint.suspects, d)
 			}
 		}

@@ -56,7 +56,7 @@ func TestRetentionWhileReading(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.wait(time.Minute)
-		if n, expired := len(f.all()), b.records("s", kindExpired); n != 1 || expired != 1 {
+		if n, expired := len(f.all()), b.expired("s"); n != 1 || expired != 1 {
 			t.Fatalf("%d attempts and %d expired ranges, want 1 and 1", n, expired)
 		}
 	})
@@ -90,7 +90,7 @@ func TestTopicDeletedBetweenProcesses(t *testing.T) {
 		}
 		b.start()
 		b.wait(time.Minute)
-		if n, at := b.records("s", kindExpired), b.records("s", kindAt); n != 2 || at != 0 {
+		if n, at := b.expired("s"), b.records("s", kindAt); n != 2 || at != 0 {
 			t.Fatalf("%d expired and %d cursors, want 2 and 0", n, at)
 		}
 		b.settled("s")

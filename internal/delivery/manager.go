@@ -5,17 +5,21 @@ import (
 	"errors"
 	"log/slog"
 	"maps"
+	"net"
 	"net/http"
+	"net/url"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
+	"github.com/tandem-hybrid/tandem/internal/amqp"
 	"github.com/tandem-hybrid/tandem/internal/delivery/webhook"
 )
 
@@ -32,15 +36,31 @@ type Options struct {
 	Services func(name string) (tandem.Service, bool)
 	// Secrets resolves a reference such as env:NAME. Nil refuses subscriptions with a secret.
 	Secrets func(ref string) (string, error)
-	// AllowURLs lets Put declare a URL of its own. The file may always.
-	AllowURLs bool
-	// Transport returns what carries the requests to a service, or to the host of a URL. It is asked once for each. Nil means
-	// webhook.NewTransport, whose idle connections Stop ends.
+	// Conditions compiles the text of sql and cel in filters. Nil refuses them.
+	Conditions func(dialect, text string) (tandem.Condition, error)
+	// Egress names what requests may reach beside public addresses for URLs that came by Put: prefixes, addresses and hosts, which
+	// CheckEgress has checked. URLs of the file may lead anywhere.
+	Egress []string
+	// Origin names this sender to endpoints in a handshake; empty means "tandem".
+	Origin string
+	// Transport returns what carries the requests to a service, or to the host of a URL, in place of connections of the Manager's
+	// own; neither Egress nor certificates hold for it. It is asked for each target, and again when that changes.
 	Transport func(service string) http.RoundTripper
+
+	// DialAMQP makes the connections to RabbitMQ; nil means a net.Dialer.
+	DialAMQP func(ctx context.Context, network, address string) (net.Conn, error)
 
 	ParkedKeys    int   // keys held back by a failing event, per subscription; zero means DefaultParkedKeys
 	WaitingEvents int   // events behind those; zero means DefaultWaitingEvents
 	CopyBytes     int64 // copies of events, dead or parked, per subscription; zero means DefaultCopyBytes
+
+	// The ledger of a subscription goes back LedgerAge, or as far as LedgerBytes allow (of records, before compression). Zero means
+	// tandem.DefaultLedgerAge and tandem.DefaultLedgerBytes; negative keeps none.
+	LedgerAge   time.Duration
+	LedgerBytes int64
+
+	// Metrics takes the metrics of all subscriptions while the Manager runs. Nil means none.
+	Metrics prometheus.Registerer
 
 	UserAgent string       // zero means "Tandem"
 	Logger    *slog.Logger // nil means slog.Default
@@ -48,8 +68,9 @@ type Options struct {
 
 // Manager owns the subscriptions of a log and delivers to them. All methods are safe for concurrent use.
 type Manager struct {
-	log  *eventlog.Log
-	opts Options
+	log       *eventlog.Log
+	opts      Options
+	collector *collector
 
 	ops sync.Mutex // one operation that changes configurations at a time; taken before all other locks
 	// guarded by ops:
@@ -67,10 +88,15 @@ type Manager struct {
 	// not be taken away again by the older list. Taken before subscription.mu.
 	following sync.Mutex
 
-	mu         sync.RWMutex // guards what follows
-	subs       map[string]*subscription
-	readers    map[driver.ID]*reader
-	transports map[string]http.RoundTripper
+	unread bool // only declarations are checked, without secrets
+	guard  *webhook.Guard
+	// Connections to all targets without certificates of their own: of the file, and of the API.
+	trusted, stranger *http.Transport
+	brokers           *amqp.Pool
+
+	mu      sync.RWMutex // guards what follows
+	subs    map[string]*subscription
+	readers map[driver.ID]*reader
 }
 
 var errStopped = errors.New("the delivery loop stops")
@@ -89,13 +115,29 @@ func New(log *eventlog.Log, opts Options) *Manager {
 	if opts.CopyBytes == 0 {
 		opts.CopyBytes = DefaultCopyBytes
 	}
+	if opts.LedgerAge == 0 {
+		opts.LedgerAge = tandem.DefaultLedgerAge
+	}
+	if opts.LedgerBytes == 0 {
+		opts.LedgerBytes = tandem.DefaultLedgerBytes
+	}
 	if opts.UserAgent == "" {
 		opts.UserAgent = "Tandem"
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	return &Manager{log: log, opts: opts}
+	if opts.Origin == "" {
+		opts.Origin = "tandem"
+	}
+	guard, err := webhook.NewGuard(opts.Egress)
+	if err != nil {
+		guard, _ = webhook.NewGuard(nil) // what is not valid allows nothing
+	}
+	m := &Manager{log: log, opts: opts, guard: guard, trusted: webhook.NewTransport(nil, nil), stranger: webhook.NewTransport(guard, nil)}
+	m.brokers = amqp.NewPool(amqp.Options{Name: opts.UserAgent + " delivery", Use: "delivery", Dial: opts.DialAMQP})
+	m.collector = newCollector(m)
+	return m
 }
 
 // Start takes the subscriptions over from any other Manager of this log and begins to deliver; it returns when all run. ctx
@@ -116,6 +158,12 @@ func (m *Manager) Start(ctx context.Context) error {
 		return errors.Join(err, m.stop(ctx))
 	}
 	m.done.Go(m.housekeeping)
+	if m.opts.Metrics != nil {
+		if err := m.opts.Metrics.Register(m.collector); err != nil {
+			m.opts.Logger.Error("delivery: no metrics", "error", err)
+		}
+	}
+	m.done.Go(m.keepLedgers)
 	return nil
 }
 
@@ -133,6 +181,9 @@ func (m *Manager) stop(ctx context.Context) error {
 		return nil
 	}
 	m.running, m.loaded, m.stopped = false, false, true
+	if m.opts.Metrics != nil {
+		m.opts.Metrics.Unregister(m.collector)
+	}
 	subs := m.sorted()
 	for _, s := range subs {
 		s.drain()
@@ -140,6 +191,7 @@ func (m *Manager) stop(ctx context.Context) error {
 	for _, s := range subs {
 		select {
 		case <-s.idle:
+		case <-s.over: // nothing of it can be stored
 		case <-ctx.Done():
 		}
 	}
@@ -156,12 +208,9 @@ func (m *Manager) stop(ctx context.Context) error {
 	m.done.Wait()
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for _, t := range m.transports {
-		if t, ok := t.(*http.Transport); ok {
-			t.CloseIdleConnections()
-		}
-	}
-	m.subs, m.transports = nil, nil
+	m.trusted.CloseIdleConnections()
+	m.stranger.CloseIdleConnections()
+	m.subs = nil
 	return tandem.Wrap("stop deliveries", err)
 }
 
@@ -191,19 +240,22 @@ func (m *Manager) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	m.fence = fence
 	subs := map[string]*subscription{}
-	var bad error
 	err = m.log.ScanState(ctx, configPrefix, func(key string, value []byte) bool {
 		name := key[len(configPrefix):]
 		c, err := parseConfig(value)
-		if err != nil {
-			bad = tandem.Wrap("configuration of "+name, err)
-			return false
+		if err == nil {
+			err = m.bindConfig(&c)
 		}
-		subs[name] = newSubscription(m, name, c)
+		if err != nil {
+			subs[name] = unreadable(m, name, c, err)
+		} else {
+			subs[name] = newSubscription(m, name, c)
+		}
 		return true
 	})
-	if err = errors.Join(err, bad); err != nil {
+	if err != nil {
 		return err
 	}
 	for name, s := range subs {
@@ -215,9 +267,9 @@ func (m *Manager) load(ctx context.Context) error {
 		}
 	}
 	m.mu.Lock()
-	m.subs, m.readers, m.transports = subs, map[driver.ID]*reader{}, map[string]http.RoundTripper{}
+	m.subs, m.readers = subs, map[driver.ID]*reader{}
 	m.mu.Unlock()
-	m.fence, m.loaded = fence, true
+	m.loaded = true
 	return nil
 }
 
@@ -245,6 +297,7 @@ func (m *Manager) housekeeping() {
 			for _, s := range m.sorted() {
 				s.flushMoved()
 			}
+			m.removeEnded(time.Now())
 		case <-m.ctx.Done():
 			return
 		}
@@ -271,20 +324,21 @@ func (m *Manager) find(name string) (*subscription, error) {
 	return nil, tandem.Errorf(tandem.CodeNotFound, "there is no subscription %q", name)
 }
 
-// transport returns what carries the requests to one service.
-func (m *Manager) transport(service string) http.RoundTripper {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	t := m.transports[service]
-	if t == nil {
-		if m.opts.Transport != nil {
-			t = m.opts.Transport(service)
-		} else {
-			t = webhook.NewTransport()
-		}
-		if m.transports != nil {
-			m.transports[service] = t
-		}
+func (m *Manager) has(name string) bool {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return m.subs[name] != nil
+}
+
+// transport returns what carries the requests to a service, or, where that is empty, to the host of u.
+func (m *Manager) transport(service string, u *url.URL, guarded bool) http.RoundTripper {
+	switch {
+	case m.opts.Transport != nil && service == "":
+		return m.opts.Transport("url:" + u.Scheme + "://" + u.Host)
+	case m.opts.Transport != nil:
+		return m.opts.Transport(service)
+	case guarded:
+		return m.stranger
 	}
-	return t
+	return m.trusted
 }

@@ -1,63 +1,102 @@
 package delivery
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"net/http"
 	"os"
+	"runtime"
 	"strconv"
-	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
 )
 
 // TestModel runs random publishes, failures, crashes, restarts, seeks and redrives in virtual time and checks promises 2, 3 and
-// 4 on what the endpoint saw and what the log holds. TANDEM_SOAK=1 runs many more seeds; TANDEM_SEED=N runs one.
+// 4 on what endpoints and clients saw and what the log holds. TANDEM_SOAK=1 runs 100,000 seeds, TANDEM_SEEDS=N so many;
+// TANDEM_SEED=N runs that one.
 func TestModel(t *testing.T) {
-	seeds, first := 50, 1
+	seeds, first := 200, 1
 	if os.Getenv("TANDEM_SOAK") != "" {
-		seeds = 5000
+		seeds = 100_000
+	}
+	if n, err := strconv.Atoi(os.Getenv("TANDEM_SEEDS")); err == nil {
+		seeds = n
 	}
 	if one, err := strconv.Atoi(os.Getenv("TANDEM_SEED")); err == nil {
 		seeds, first = 1, one
 	}
-	for seed := first; seed < first+seeds; seed++ {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
-				m := &model{t: t, b: b, f: f, rng: rand.New(rand.NewPCG(uint64(seed), 7)), events: map[string]*modelEvent{}, redriven: map[string]bool{},
-					discarded: map[string]bool{}, poisoned: map[string]bool{}}
-				m.run()
-			})
+	workers := runtime.GOMAXPROCS(0)
+	for w := range workers {
+		t.Run(fmt.Sprint("worker", w), func(t *testing.T) {
+			t.Parallel()
+			for seed := first + w; seed < first+seeds && !t.Failed(); seed += workers {
+				t.Run(fmt.Sprint(seed), func(t *testing.T) {
+					inBubble(t, func(t *testing.T, b *bed, _ *endpointFake) { newModel(t, b, uint64(seed)).run() })
+				})
+			}
 		})
 	}
 }
 
 const modelAttempts = 4
 
+// Ways in which the events of a model reach somebody.
+const (
+	modelWebhook   = iota // one by one, in order of their keys
+	modelPull             // leased by clients
+	modelBatch            // several in a request, in order of their keys
+	modelUnordered        // one by one or several in a request, in any order
+	modelKinds
+)
+
 // model is what must hold, and what was done.
 type model struct {
-	t   *testing.T
-	b   *bed
-	f   *endpointFake
-	rng *rand.Rand
+	t    *testing.T
+	b    *bed
+	rng  *rand.Rand
+	kind int
+	sub  tandem.Subscription
+
+	moves bool // each end of a process is followed by a migration into another log
 
 	events  map[string]*modelEvent
 	order   []string
 	crashes []time.Time
+	ends    []time.Time // of processes, by a crash or not
 	seeks   []time.Time // the epoch rises at each
 
+	replays []modelReplay
+
 	mu        sync.Mutex
-	down      int // 0 up, 1 refuses connections, 2 answers 503
+	again     []*sending // to replays
+	dice      *rand.Rand // of endpoints and clients
+	down      int        // 0 up, 1 refuses connections, 2 answers 503; to a client that is down leases expire
 	flaky     float64
 	poisoned  map[string]bool
-	sent      []sending
+	sent      []*sending
 	redriven  map[string]bool // event ids that were dead and are, or were, redriven
 	discarded map[string]bool
 	healed    bool
+
+	// of clients that pull:
+	mgr     *Manager
+	process int // rises when all leases become void
+	clients sync.WaitGroup
+}
+
+func newModel(t *testing.T, b *bed, seed uint64) *model {
+	return &model{t: t, b: b, rng: rand.New(rand.NewPCG(seed, 7)), dice: rand.New(rand.NewPCG(seed, 8)), kind: int(seed % modelKinds),
+		events: map[string]*modelEvent{}, redriven: map[string]bool{}, discarded: map[string]bool{}, poisoned: map[string]bool{}}
+}
+
+// modelReplay is a replay of all that there was when it began.
+type modelReplay struct {
+	name string
+	upto int // index of the first event that it does not have
 }
 
 type modelEvent struct {
@@ -65,32 +104,102 @@ type modelEvent struct {
 	index   int // in order of publishing
 }
 
+// sending is an event that an endpoint got, or a client leased.
 type sending struct {
 	event    string
 	key      string
 	hook     string // webhook-id: event, subscription and epoch
 	attempt  int
-	from, to time.Time
+	from, to time.Time // to is the end of the attempt; of a lease it is known from the beginning
 	ok       bool
+	maybe    bool      // ok was not confirmed
+	done     time.Time // of ok
+	replay   int       // its number, zero for none
+	replies  bool      // the endpoint answers with a reply if it takes it
 	replied  bool
-	gone     bool // cancelled by us
 }
 
 func (m *model) run() {
 	m.b.topic("replies", 2)
-	m.f.set(nil)
 	m.b.opts.Transport = func(string) http.RoundTripper { return roundTrip(m.handle) }
 	m.b.opts.WaitingEvents, m.b.opts.ParkedKeys = 40, 8
-	s := sub("s")
-	s.Attempts, s.Replies, s.Concurrency = modelAttempts, "replies", 1+m.rng.IntN(8)
-	s.Backoff = tandem.Backoff{Base: tandem.Duration(200 * time.Millisecond), Max: tandem.Duration(5 * time.Second)}
-	s.Timeout = tandem.Duration(2 * time.Second)
-	m.b.start(s)
+	m.sub = m.subscription()
+	m.start(m.sub)
+	ctx, cancel := context.WithCancel(m.b.ctx)
+	if m.kind == modelPull {
+		for range 1 + m.rng.IntN(3) {
+			m.clients.Go(func() { m.client(ctx) })
+		}
+	}
+	defer m.clients.Wait()
+	defer cancel()
 	for range 30 + m.rng.IntN(30) {
 		m.step()
 	}
 	m.heal()
+	cancel()
+	m.clients.Wait() // they note what was acknowledged after it is
 	m.check()
+}
+
+// subscription draws a declaration.
+func (m *model) subscription() tandem.Subscription {
+	s := sub("s")
+	s.Attempts, s.Concurrency = modelAttempts, 1+m.rng.IntN(8)
+	short := func(d time.Duration) tandem.Duration { return tandem.Duration(m.b.short(d)) }
+	s.Backoff = tandem.Backoff{Base: short(200 * time.Millisecond), Max: short(5 * time.Second)}
+	if m.rng.IntN(4) == 0 {
+		s.Backoff = tandem.Backoff{List: []tandem.Duration{short(100 * time.Millisecond), short(2 * time.Second)}}
+	}
+	if m.kind == modelPull {
+		s.Service, s.Path, s.Pull = "", "", &tandem.Pull{Visibility: tandem.Duration(m.b.lease(2 * time.Second))}
+		return s
+	}
+	s.Replies, s.Timeout = "replies", tandem.Duration(m.b.lease(2*time.Second))
+	if m.kind == modelUnordered {
+		s.Ordering = tandem.OrderingNone
+	}
+	if m.kind == modelBatch || m.kind == modelUnordered && m.rng.IntN(2) == 0 {
+		s.Content, s.BatchSize = tandem.ContentBatch, 1+m.rng.IntN(10)
+	}
+	if m.rng.IntN(4) == 0 {
+		s.Breaker = tandem.Breaker{Failures: 2 + m.rng.IntN(4), Wait: tandem.Duration(m.rng.IntN(2)) * short(3*time.Second)}
+	}
+	if m.rng.IntN(4) == 0 {
+		s.Rate = float64(20 + m.rng.IntN(80))
+	}
+	if m.rng.IntN(4) == 0 {
+		s.Answers = map[string]string{"404": tandem.AnswerDead, "5xx": tandem.AnswerRetry}
+	}
+	if m.rng.IntN(6) == 0 {
+		s.Exhausted, s.PauseAfter = tandem.ExhaustedPause, short(5*time.Second)
+	}
+	return s
+}
+
+// start and end let clients know which manager there is.
+func (m *model) start(subs ...tandem.Subscription) {
+	m.b.start(subs...)
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.mgr = m.b.m
+}
+
+// turn does what ends all leases.
+func (m *model) turn(how func()) {
+	void := func() {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		m.process++
+		for _, s := range m.sent {
+			if m.kind == modelPull && s.to.After(time.Now()) {
+				s.to = time.Now()
+			}
+		}
+	}
+	void()
+	how()
+	void()
 }
 
 func (m *model) step() {
@@ -106,8 +215,12 @@ func (m *model) step() {
 		time.Sleep(time.Duration(m.rng.IntN(30)) * time.Millisecond)
 		m.crash()
 	case n < 73:
-		b.stop()
-		b.start()
+		m.turn(func() {
+			b.stop()
+			m.move()
+		})
+		m.ends = append(m.ends, time.Now())
+		m.start()
 	case n < 78:
 		m.mu.Lock()
 		m.down = m.rng.IntN(3)
@@ -128,11 +241,11 @@ func (m *model) step() {
 			m.t.Fatal(err)
 		}
 		b.wait(time.Second)
-		if err := b.m.Resume(b.ctx, "s"); err != nil {
-			m.t.Fatal(err)
-		}
+		m.resume()
 	case n < 96:
 		m.seek()
+	case n < 97:
+		m.replay()
 	default:
 		b.wait(time.Duration(m.rng.IntN(60)) * time.Second)
 	}
@@ -141,118 +254,85 @@ func (m *model) step() {
 	}
 }
 
+func (m *model) resume() {
+	if err := m.b.m.Resume(m.b.ctx, "s"); err != nil {
+		m.t.Fatal(err)
+	}
+}
+
 func (m *model) key() string {
 	return []string{"a", "b", "c", "d", "e", "f", ""}[m.rng.IntN(7)]
 }
 
 func (m *model) publish() {
-	ids := m.b.publish(m.key())
-	e := &modelEvent{id: ids[0], index: len(m.order)}
-	e.key, _, _ = strings.Cut(e.id, "-")
+	n := len(m.order)
+	e := &modelEvent{key: m.key(), index: n}
+	e.id = fmt.Sprintf("%s-%d", e.key, n)
 	m.events[e.id] = e
 	m.order = append(m.order, e.id)
+	event := tandem.Event{ID: e.id, Source: "/test", Type: "order.placed", Subject: e.key, Data: fmt.Appendf(nil, `{"n":%d}`, n%2)}
+	m.b.publishEvent(event)
 }
 
 func (m *model) crash() {
-	m.crashes = append(m.crashes, time.Now())
-	m.b.crash()
-	m.b.start()
+	m.crashes, m.ends = append(m.crashes, time.Now()), append(m.ends, time.Now())
+	m.turn(func() {
+		m.b.crash()
+		m.move()
+	})
+	m.start()
 }
 
 // seek goes back to the beginning: from then on everything is delivered again, in a new epoch.
 func (m *model) seek() {
-	if err := m.b.m.Seek(m.b.ctx, "s", tandem.Start{Earliest: true}); err != nil {
-		m.t.Fatal(err)
-	}
+	m.turn(func() {
+		if _, err := m.b.m.Seek(m.b.ctx, "s", tandem.Start{Earliest: true}, false); err != nil {
+			m.t.Fatal(err)
+		}
+	})
 	m.seeks = append(m.seeks, time.Now())
 }
 
+// replay delivers everything again beside the live subscription.
+func (m *model) replay() {
+	if m.kind == modelPull || len(m.replays) == maxReplays {
+		return
+	}
+	sub, err := m.b.m.Replay(m.b.ctx, "s", tandem.ReplayRequest{From: tandem.Start{Earliest: true}, EvenIfSeen: m.rng.IntN(2) == 0})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.replays = append(m.replays, modelReplay{sub.Name, len(m.order)})
+}
+
 func (m *model) redrive() {
-	for _, l := range m.letters() {
+	for _, l := range m.lettersOf("s") {
+		id := l.Event.ID
+		verb, rate := m.b.m.Redrive, float64(m.rng.IntN(3)*10)
 		m.mu.Lock()
-		m.redriven[l.Event.ID] = true
-		m.mu.Unlock()
-		verb, which := m.b.m.Redrive, m.redriven
+		m.redriven[id] = true
 		if m.rng.IntN(4) == 0 {
-			verb, which = m.b.m.Discard, m.discarded
+			verb, rate = m.b.m.Discard, 0
+			m.discarded[id] = true
+			for _, s := range m.sent { // a lease of its redrive ends, too
+				if m.kind == modelPull && s.event == id && s.to.After(time.Now()) {
+					s.to = time.Now()
+				}
+			}
 		}
-		if _, err := verb(m.b.ctx, "s", []string{l.ID}); err != nil && tandem.CodeOf(err) != tandem.CodeNotFound {
+		m.mu.Unlock()
+		if _, err := verb(m.b.ctx, "s", tandem.DeadLetterSelection{IDs: []string{l.ID}, Rate: rate}); err != nil && tandem.CodeOf(err) != tandem.CodeNotFound {
 			m.t.Fatal(err)
 		}
-		which[l.Event.ID] = true
 	}
 }
 
-func (m *model) letters() []tandem.DeadLetter {
-	all, _, err := m.b.m.DeadLetters(m.b.ctx, "s", "", 0)
+func (m *model) lettersOf(name string) []tandem.DeadLetter {
+	all, _, err := m.b.m.DeadLetters(m.b.ctx, name, "", 0)
 	if err != nil {
 		m.t.Fatal(err)
 	}
 	return all
-}
-
-type roundTrip func(*http.Request) (*http.Response, error)
-
-func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
-
-// handle is the endpoint.
-func (m *model) handle(r *http.Request) (*http.Response, error) {
-	buf := make([]byte, r.ContentLength)
-	r.Body.Read(buf)
-	e, err := tandem.ParseEventJSON(buf)
-	if err != nil {
-		return nil, err
-	}
-	n, _ := strconv.Atoi(r.Header.Get(tandem.HeaderAttempt))
-	m.mu.Lock()
-	at := len(m.sent)
-	m.sent = append(m.sent, sending{event: e.ID, key: e.Subject, hook: r.Header.Get(tandem.HeaderWebhookID), attempt: n, from: time.Now()})
-	down, flaky := m.down, m.flaky
-	bad := m.poisoned[e.Subject] || rand.Float64() < flaky
-	kind, took := rand.IntN(20), time.Duration(rand.IntN(20))*time.Millisecond
-	if m.healed {
-		down, bad = 0, false
-	}
-	m.mu.Unlock()
-	finish := func(set func(s *sending)) {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		m.sent[at].to = time.Now()
-		set(&m.sent[at])
-	}
-	if down == 1 {
-		finish(func(*sending) {})
-		return (&endpointFake{handle: func(attemptSeen) *http.Response { return nil }}).RoundTrip(r.Clone(r.Context()))
-	}
-	if bad && kind == 0 {
-		took = time.Minute
-	}
-	t := time.NewTimer(took)
-	defer t.Stop()
-	select {
-	case <-t.C:
-	case <-r.Context().Done():
-		finish(func(s *sending) { s.gone = true })
-		return nil, r.Context().Err()
-	}
-	resp := status(204)
-	switch {
-	case down == 2:
-		resp = status(503)
-	case bad && kind < 3:
-		resp = status(422)
-	case bad && kind < 6:
-		resp = status(404)
-	case bad && kind < 8:
-		resp = reply(tandem.MediaEvent, `{"specversion":"1.0","id":"x"}`)
-	case bad:
-		resp = status(500)
-	case e.Data[5]%2 == 1:
-		finish(func(s *sending) { s.ok, s.replied = true, true })
-		return reply(tandem.MediaEvent, `{"specversion":"1.0","id":"r","source":"/svc","type":"reply"}`), nil
-	}
-	finish(func(s *sending) { s.ok = resp.StatusCode == 204 })
-	return resp, nil
 }
 
 // heal lets everything succeed and waits until nothing is left to do.
@@ -260,131 +340,27 @@ func (m *model) heal() {
 	m.mu.Lock()
 	m.healed = true
 	m.mu.Unlock()
-	m.b.wait(30 * time.Minute)
+	if m.b.real {
+		m.healReal()
+		return
+	}
+	for range 60 {
+		m.resume() // it may have paused by itself
+		m.b.wait(30 * time.Second)
+		if st := m.b.status("s"); st.Lag == 0 && st.InFlight == 0 && st.Retrying == 0 {
+			break
+		}
+	}
 	m.b.settled("s")
-}
-
-func (m *model) hook(id string, epoch int) string {
-	return "msg_" + tandem.DerivedID("s", "orders", "/test", id, strconv.Itoa(epoch))
-}
-
-func (m *model) check() {
-	epochs := len(m.seeks)
-	m.checkOrder(epochs)
-	dead := map[string]bool{}
-	for _, l := range m.letters() {
-		dead[l.Event.ID] = true
-		if l.Attempts > modelAttempts+len(m.crashes) {
-			m.t.Errorf("%s is dead after %d attempts", l.Event.ID, l.Attempts)
+	for _, r := range m.replays {
+		for i := 0; m.b.status(r.name).State != "ended"; i++ {
+			if i == 60 {
+				m.t.Fatalf("the replay does not end: %+v", m.b.status(r.name))
+			}
+			if err := m.b.m.Resume(m.b.ctx, r.name); err != nil {
+				m.t.Fatal(err)
+			}
+			m.b.wait(30 * time.Second)
 		}
 	}
-	stored := m.replies()
-	for _, id := range m.order {
-		ok, replied := false, false
-		var done time.Time
-		hook := m.hook(id, epochs)
-		for i := range m.sent {
-			s := &m.sent[i]
-			if s.event != id {
-				continue
-			}
-			if s.attempt > modelAttempts+len(m.crashes) {
-				m.t.Errorf("attempt %d of %s", s.attempt, id)
-			}
-			if s.hook != hook {
-				continue
-			}
-			if ok && !m.crashedSince(done) && !m.redriven[id] {
-				m.t.Errorf("%s was sent again at %v though it was delivered at %v", id, s.from, done)
-			}
-			if s.ok {
-				ok, done, replied = true, s.to, replied || s.replied
-			}
-		}
-		if !ok && !dead[id] && !m.discarded[id] {
-			m.t.Errorf("%s has no outcome", id)
-		}
-		rid := tandem.DerivedID("orders", "/test", id, "s", strconv.Itoa(epochs), "0")
-		if replied && !dead[id] && !m.discarded[id] && stored[rid] != 1 {
-			m.t.Errorf("the reply to %s is stored %d times", id, stored[rid])
-		}
-	}
-	for id, n := range stored {
-		if n != 1 {
-			m.t.Errorf("reply %s is stored %d times", id, n)
-		}
-	}
-}
-
-// crashedSince reports whether a process ended so soon after t that what was done then may not have been stored.
-func (m *model) crashedSince(t time.Time) bool {
-	for _, c := range m.crashes {
-		if d := c.Sub(t); d >= 0 && d <= 20*time.Millisecond {
-			return true
-		}
-	}
-	return false
-}
-
-func (m *model) sameProcess(a, b time.Time) bool {
-	for _, c := range m.crashes {
-		if !c.Before(a) && !c.After(b) {
-			return false
-		}
-	}
-	return true
-}
-
-// checkOrder checks promise 2 for each epoch.
-func (m *model) checkOrder(epochs int) {
-	for epoch := 0; epoch <= epochs; epoch++ {
-		last, until := map[string]int{}, map[string]time.Time{}
-		run, ran := map[string]int{}, map[string]time.Time{}
-		seen := map[string]bool{}
-		for i := range m.sent {
-			s := &m.sent[i]
-			if s.key == "" || s.hook != m.hook(s.event, epoch) || m.redriven[s.event] {
-				continue
-			}
-			if s.from.Before(until[s.key]) {
-				m.t.Errorf("epoch %d: two events of key %s at once, at %v", epoch, s.key, s.from)
-			}
-			until[s.key] = s.to
-			// While a process lives, an event that was followed by a later one of its key is not sent again.
-			if n := m.events[s.event].index; run[s.key] > n && m.sameProcess(ran[s.key], s.from) {
-				m.t.Errorf("epoch %d: %s was sent after event %d of its key", epoch, s.event, run[s.key])
-			} else {
-				run[s.key], ran[s.key] = n, s.from
-			}
-			if seen[s.event] {
-				continue
-			}
-			seen[s.event] = true
-			if n := m.events[s.event].index; n < last[s.key] {
-				m.t.Errorf("epoch %d: %s was first sent after event %d of its key", epoch, s.event, last[s.key])
-			} else {
-				last[s.key] = n
-			}
-		}
-	}
-}
-
-// replies counts the stored replies by id.
-func (m *model) replies() map[string]int {
-	out := map[string]int{}
-	info, err := m.b.log.Topic(m.b.ctx, "replies")
-	if err != nil {
-		m.t.Fatal(err)
-	}
-	for p := range info.Partitions {
-		recs, err := m.b.log.ReadPartition(m.b.ctx, info.ID, p, 0, 1<<20, nil)
-		if err != nil {
-			m.t.Fatal(err)
-		}
-		for _, r := range recs {
-			out[r.ID]++
-		}
-	}
-	synctest.Wait()
-	return out
 }

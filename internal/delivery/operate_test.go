@@ -167,6 +167,7 @@ func TestApplyIsAllOrNothing(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.eng.Fail(nil)
+		b.wait(time.Second)
 		all := b.m.List()
 		if len(all) != 1 || all[0].Name != "s" || b.status("s").State != "running" {
 			t.Fatalf("%+v", all)
@@ -244,7 +245,7 @@ func TestCheckNamesTheField(t *testing.T) {
 		change(&s)
 		err := m.Check([]tandem.Subscription{s})
 		p := tandem.ProblemOf(err)
-		if tandem.CodeOf(err) != tandem.CodeInvalid || len(p.Errors) != 1 || p.Errors[0].Pointer != strings.TrimSpace(field) {
+		if tandem.CodeOf(err) != tandem.CodeInvalid || len(p.Errors) != 1 || p.Errors[0].Pointer != "/subscriptions/"+s.Name+strings.TrimSpace(field) {
 			t.Errorf("%s: %v", field, err)
 		}
 	}
@@ -333,7 +334,7 @@ func TestSeek(t *testing.T) {
 		seek := func(to tandem.Start, want ...string) {
 			t.Helper()
 			before := len(f.all())
-			if err := b.m.Seek(b.ctx, "s", to); err != nil {
+			if _, err := b.m.Seek(b.ctx, "s", to, false); err != nil {
 				t.Fatal(err)
 			}
 			b.wait(time.Second / 2)
@@ -364,7 +365,7 @@ func TestSeek(t *testing.T) {
 		last := b.publish("y")
 		b.wait(time.Second)
 		seek(tandem.Start{Cursor: receipts[0].Cursor}, last...)
-		if err := b.m.Seek(b.ctx, "s", tandem.Start{Cursor: "nonsense"}); tandem.CodeOf(err) != tandem.CodeInvalid {
+		if _, err := b.m.Seek(b.ctx, "s", tandem.Start{Cursor: "nonsense"}, false); tandem.CodeOf(err) != tandem.CodeInvalid {
 			t.Fatal(err)
 		}
 		hooks := map[string]bool{}
@@ -392,7 +393,7 @@ func TestSeekDuringAnOutage(t *testing.T) {
 		b.start(sub("s"))
 		b.publish("a", "b", "c")
 		b.wait(time.Minute)
-		if err := b.m.Seek(b.ctx, "s", tandem.Start{}); err != nil {
+		if _, err := b.m.Seek(b.ctx, "s", tandem.Start{}, false); err != nil {
 			t.Fatal(err)
 		}
 		b.wait(time.Minute)

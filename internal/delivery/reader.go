@@ -24,6 +24,7 @@ type reader struct {
 	parts   []sharedPart
 	changes atomic.Uint64         // of subscriptions: an index that was begun at an earlier count must not be used
 	ix      atomic.Pointer[index] // nil before the first batch
+	apart   apart
 
 	batch []tandem.Record // of the one goroutine
 }
@@ -122,6 +123,7 @@ func (r *reader) run() {
 
 // round takes one batch of each partition, so that a busy one does not hold back the others. It reports whether there may be more.
 func (r *reader) round() (more bool) {
+	r.apart.poke()
 	for i := range r.parts {
 		if r.parts[i].attached.Load() > 0 && r.read(i) {
 			more = true
@@ -175,6 +177,7 @@ func (r *reader) read(part int) bool {
 		ix = r.buildIndex(changes)
 		r.ix.Store(ix)
 	}
+	ix.batch++
 	for i := range r.batch {
 		ix.offer(p, &r.batch[i])
 	}
@@ -220,7 +223,7 @@ func (s *subscription) offer(p *sharedPart, pt *partTrack, rec *tandem.Record) {
 // room reports whether an event can be taken in. Keys that fail give way to others first.
 func (s *subscription) room() bool {
 	why := s.full()
-	if why == inMemory && s.parkSuspects() {
+	if why == inMemory && (s.parkSuspects() || s.leases() && s.makeRoom()) {
 		why = s.full()
 	}
 	return why == ""
@@ -261,6 +264,9 @@ func (s *subscription) detachAll() {
 
 // attach joins the shared reader if pt is as far as it; caughtUp says that pt is at the end of the partition.
 func (s *subscription) attach(pt *partTrack, caughtUp bool) bool {
+	if over, replay := s.rangeRead(pt); replay {
+		return over
+	}
 	r := s.m.readerOf(pt.track)
 	if r == nil {
 		return true // the Manager stops
@@ -272,6 +278,12 @@ func (s *subscription) attach(pt *partTrack, caughtUp bool) bool {
 	defer s.mu.Unlock()
 	if pt.shared != nil || s.tracks[pt.track.topic] != pt.track || !s.reading() {
 		return true
+	}
+	if s.isApart() {
+		if r.apart.add(s) {
+			r.poke() // as below
+		}
+		return caughtUp
 	}
 	next, _ := p.place()
 	switch {

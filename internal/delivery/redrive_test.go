@@ -25,7 +25,7 @@ func TestRedriveMany(t *testing.T) {
 		taken := map[string]int{}
 		before := len(f.all())
 		f.set(func(a attemptSeen) *http.Response { return after(20*time.Millisecond, status(204)) })
-		if n, err := b.m.Redrive(b.ctx, "s", nil); err != nil || n != 700 {
+		if n, err := counted(b.m.Redrive(b.ctx, "s", tandem.DeadLetterSelection{})); err != nil || n != 700 {
 			t.Fatal(n, err)
 		}
 		b.publish("live")
@@ -66,13 +66,13 @@ func TestRedriveThatFails(t *testing.T) {
 		if err != nil || len(first) != 1 {
 			t.Fatal(first, err)
 		}
-		if _, err := b.m.Redrive(b.ctx, "s", []string{first[0].ID, "1-2-3-4"}); tandem.CodeOf(err) != tandem.CodeNotFound {
+		if _, err := b.m.Redrive(b.ctx, "s", tandem.DeadLetterSelection{IDs: []string{first[0].ID, "1-2-3-4"}}); tandem.CodeOf(err) != tandem.CodeNotFound {
 			t.Fatal(err)
 		}
-		if n, err := b.m.Redrive(b.ctx, "s", []string{first[0].ID}); n != 1 || err != nil {
+		if n, err := counted(b.m.Redrive(b.ctx, "s", tandem.DeadLetterSelection{IDs: []string{first[0].ID}})); n != 1 || err != nil {
 			t.Fatal(n, err)
 		}
-		if n, err := b.m.Redrive(b.ctx, "s", nil); n != 0 || err != nil {
+		if n, err := counted(b.m.Redrive(b.ctx, "s", tandem.DeadLetterSelection{})); n != 0 || err != nil {
 			t.Fatalf("%d redriven twice at once, %v", n, err)
 		}
 		b.wait(time.Hour)
@@ -87,7 +87,7 @@ func TestRedriveThatFails(t *testing.T) {
 		if st := b.status("s"); st.Dead != 1 {
 			t.Fatalf("status %+v", st)
 		}
-		if n, err := b.m.Discard(b.ctx, "s", []string{first[0].ID}); n != 1 || err != nil {
+		if n, err := counted(b.m.Discard(b.ctx, "s", tandem.DeadLetterSelection{IDs: []string{first[0].ID}})); n != 1 || err != nil {
 			t.Fatal(n, err)
 		}
 		if st := b.status("s"); st.Dead != 0 {

@@ -26,8 +26,16 @@ func (m *Manager) replies(j *job, a *webhook.Answer) ([]eventlog.TopicEvent, err
 		return nil, tandem.Errorf(tandem.CodeTooLarge, "the answer is over %d bytes", webhook.MaxAnswerBytes)
 	}
 	events, err := parseReplies(mode, a)
-	if err != nil || len(events) == 0 {
+	if err != nil {
 		return nil, err
+	}
+	return m.repliesTo(j, events)
+}
+
+// repliesTo returns the replies to one event, ready to be stored.
+func (m *Manager) repliesTo(j *job, events []tandem.Event) ([]eventlog.TopicEvent, error) {
+	if len(events) == 0 {
+		return nil, nil
 	}
 	topic := j.decl.Replies
 	if topic == "" {
@@ -73,7 +81,8 @@ func derive(e *tandem.Event, j *job, index int, ruled bool) error {
 		e.Extensions = slices.DeleteFunc(e.Extensions, func(x tandem.Extension) bool { return x.Name == tandem.AttrReplyID })
 		e.Extensions = append(e.Extensions, tandem.Extension{Name: tandem.AttrReplyID, Value: e.ID})
 	}
-	e.ID = tandem.DerivedID(cause.Position.Topic, cause.Source, cause.ID, j.name, epochText(j.d.epoch), strconv.Itoa(index))
+	_, epoch := j.epochs()
+	e.ID = tandem.DerivedID(cause.Position.Topic, cause.Source, cause.ID, j.sender(), epoch, strconv.Itoa(index))
 	m := &e.Meta
 	m.Causes = []string{tandem.Ref(cause.Position.Topic, cause.Source, cause.ID)}
 	m.Hops = cause.Meta.Hops + 1

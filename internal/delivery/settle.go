@@ -1,16 +1,23 @@
 package delivery
 
 import (
+	"strconv"
 	"time"
+
+	"github.com/tandem-hybrid/tandem"
 )
 
 // finish takes the result of an attempt. Called with mu held.
 func (s *subscription) finish(d *delivery, r result) {
 	probe := s.endProbe(d)
+	s.endLease(d)
+	s.counts.add(&r)
 	if d.stage == stageSettled {
 		return // sought over: the outcome belongs to an epoch that is gone
 	}
-	d.status, d.detail, d.took = r.status, r.detail, r.took
+	if !r.at.IsZero() {
+		d.note(&r)
+	}
 	switch r.verdict {
 	case delivered:
 		if len(r.replies) > 0 {
@@ -26,20 +33,21 @@ func (s *subscription) finish(d *delivery, r result) {
 		s.cleared()
 	case looped:
 		d.attempts--
+		d.status, d.detail, d.took = 0, r.detail, 0
 		s.bury(d, "loop")
 	case exhausted:
 		d.attempts--
 		if d.detail == "" {
-			d.detail = "the process ended during the last attempt"
+			d.detail = lostDetail
 		}
 		s.bury(d, "exhausted")
 	case vanished:
-		s.recordExpired(d.where, d.offset+1, 1)
+		s.recordOutcome(d, d.rec, tandem.DeliveryExpired, expiredReason)
 		s.settle(d)
 	case gone:
 		s.failures++
 		s.putBack(d)
-		s.disable("the endpoint answered 410", r.detail)
+		s.disable("the endpoint answered "+strconv.Itoa(r.status), r.detail)
 	case aborted:
 		s.putBack(d)
 	case unread:
@@ -54,6 +62,7 @@ func (s *subscription) finish(d *delivery, r result) {
 // deliver records that the event was taken.
 func (s *subscription) deliver(d *delivery) {
 	s.delivered++
+	s.recordOutcome(d, d.rec, tandem.DeliveryDelivered, redriven(d))
 	s.settle(d)
 	s.cleared()
 }
@@ -94,7 +103,10 @@ func (s *subscription) drop(d *delivery) {
 
 // bury ends a delivery as a dead letter.
 func (s *subscription) bury(d *delivery, reason string) {
-	value := appendLetter(letter{effort: s.effort(d), Reason: reason, At: time.Now().UTC()}, d.rec)
+	e := s.effort(d)
+	s.recordOutcome(d, d.rec, tandem.DeliveryDead, deadReason(d, reason))
+	e.Row = d.rowAt
+	value := appendLetter(letter{effort: e, Reason: reason, At: time.Now().UTC()}, d.rec)
 	id := d.redrive
 	if id == "" {
 		id = deadID(d.where, d.epoch)
@@ -114,8 +126,17 @@ func (s *subscription) countDead(n, bytes int) {
 	}
 }
 
+// countRedriving counts the dead letters that are on their way again.
+func (s *subscription) countRedriving(n int) {
+	s.copies.redriving += n
+	s.put(s.key(keyTally), s.copies.append(nil))
+}
+
 // disable stops the subscription for good, until it is resumed. The detail is for the status, not for the log.
 func (s *subscription) disable(reason, detail string) {
+	if s.config.Disabled != "" {
+		return
+	}
 	s.config.Disabled = reason + ": " + detail
 	s.configDirty = true
 	s.hurry()
@@ -126,27 +147,40 @@ func (s *subscription) disable(reason, detail string) {
 // fail decides what a failed attempt means: for the endpoint, or for the key of d.
 func (s *subscription) fail(d *delivery, r result, probe bool) {
 	now := time.Now()
+	if s.pulled() || r.verdict == lapsed || r.verdict == released {
+		s.failPulled(d, r, now)
+		return
+	}
 	e := &s.endpoint
 	switch {
 	case r.verdict == unreachable:
 		s.endpointFails(d, r, now)
 		return
-	case e.failing && r.verdict == troubled:
+	case e.failing && (r.verdict == troubled || e.tripped):
 		s.probeFailed(d, r, now)
 		return
 	case e.failing && probe:
 		s.endpointBack() // an answer of another kind: the endpoint is there, and the event is at fault
 	}
-	if r.verdict == troubled && s.suspect(d) {
-		s.endpointFails(d, r, now)
-		return
+	// A breaker counts every failure, whatever it says of the endpoint.
+	suspicious := r.verdict == troubled || s.policy().decl.Breaker.Failures > 0
+	if suspicious && s.suspect(d, r.verdict) {
+		if !d.own {
+			s.endpointFails(d, r, now)
+			return
+		}
+		s.breakerOpens(d, r, now)
 	}
-	if d.attempts >= s.attempts() {
+	switch s.fateOf(d, now) {
+	case dies:
 		s.bury(d, "exhausted")
 		return
+	case pauses:
+		s.pauseBefore(d)
+		return
 	}
-	s.retryAt(d, now.Add(wait(s.config.current().Backoff, d.attempts, r.retryAfter)))
-	if r.verdict != troubled || d.own || d.home != homeLog {
+	s.retryAt(d, now.Add(s.policy().wait(d.attempts, r.retryAfter)))
+	if !suspicious || d.own || d.home != homeLog {
 		s.park(d)
 	}
 	s.putEffort(d)
@@ -157,7 +191,7 @@ func (s *subscription) fail(d *delivery, r result, probe bool) {
 
 // putBack returns an attempt that does not count: d is a head that may be sent again.
 func (s *subscription) putBack(d *delivery) {
-	d.attempts--
+	d.uncount(1)
 	s.unretry(d)
 	s.makeReady(d)
 	s.storeBack(d)

@@ -22,8 +22,10 @@ import (
 //	delivery/s/NAME/waiting/PLACE an event behind it: its key; the event itself is read again from the log
 //	delivery/s/NAME/dead/ID       dead letter: copy, reason, last attempt
 //	delivery/s/NAME/redrive/ID    a dead letter on its way again: attempts, next attempt
-//	delivery/s/NAME/expired/PLACE a range that retention overtook (JSON)
-//	delivery/s/NAME/tally         number and bytes of dead letters
+//	delivery/s/NAME/paced/ID      one that waits for its turn, in a redrive at a rate
+//	delivery/s/NAME/rate          the rate of those (JSON)
+//	delivery/s/NAME/tally         number and bytes of dead letters, and how many of them are on their way again
+//	delivery/s/NAME/ledger/...    the ledger, and segment/..., horizon and version/... beside it: see ledger.go
 //	delivery/s/NAME/run           there while the subscription runs: what was in flight is not known if it is found at a start
 const (
 	configPrefix = "delivery/c/"
@@ -35,8 +37,9 @@ const (
 	kindWaiting = "waiting/"
 	kindDead    = "dead/"
 	kindRedrive = "redrive/"
-	kindExpired = "expired/"
+	kindPaced   = "paced/"
 	keyTally    = "tally"
+	keyRate     = "rate"
 	keyRun      = "run"
 
 	formatVersion = 1
@@ -152,6 +155,10 @@ type effort struct {
 	Status   int       `json:"status,omitempty"`   // of the last attempt
 	Detail   string    `json:"detail,omitempty"`
 	Took     int64     `json:"took,omitempty"` // of the last attempt, in milliseconds
+	Open     bool      `json:"open,omitempty"` // the record is of the start of an attempt
+	// History has the attempts up to the last, or to the one under way when the record is of a start.
+	History []tandem.Attempt `json:"history,omitempty"`
+	Row     uint64           `json:"row,omitempty"` // of a dead letter: the segment of the ledger that has its row
 }
 
 // letter is a copy of an event with what was done for it: the value of parked records and dead letters.
@@ -238,14 +245,16 @@ func parseWaiter(b []byte) (waiter, error) {
 
 // tally counts the copies that dead letters are.
 type tally struct {
-	dead  int
-	bytes int64
+	dead      int
+	bytes     int64
+	redriving int // of dead: those with a redrive or a paced record
 }
 
 func (t tally) append(dst []byte) []byte {
 	dst = append(dst, formatVersion)
 	dst = binary.AppendUvarint(dst, uint64(max(0, t.dead)))
-	return binary.AppendUvarint(dst, uint64(max(0, t.bytes)))
+	dst = binary.AppendUvarint(dst, uint64(max(0, t.bytes)))
+	return binary.AppendUvarint(dst, uint64(max(0, t.redriving)))
 }
 
 func parseTally(b []byte) (tally, error) {
@@ -253,21 +262,17 @@ func parseTally(b []byte) (tally, error) {
 		return tally{}, errFormat
 	}
 	u := uvarints{b: b[1:]}
-	t := tally{dead: int(u.next()), bytes: int64(u.next())}
+	t := tally{dead: int(u.next()), bytes: int64(u.next()), redriving: int(u.next())}
 	if u.bad {
 		return tally{}, errFormat
 	}
 	return t, nil
 }
 
-// expired is a range of a partition that retention overtook before its events had an outcome.
-type expired struct {
-	Version int       `json:"v"`
-	Epoch   uint64    `json:"epoch"`
-	From    uint64    `json:"from"` // offset, inclusive
-	To      uint64    `json:"to"`   // offset, exclusive
-	Count   uint64    `json:"count"`
-	At      time.Time `json:"at"`
+// redriveRate is the value of the rate record.
+type redriveRate struct {
+	Version int     `json:"v"`
+	Rate    float64 `json:"rate"` // dead letters a second
 }
 
 // jsonValue marshals a record of plain fields.
@@ -292,6 +297,11 @@ func parseJSON(b []byte, v any, version *int) error {
 // deadID names a dead letter within its subscription. The same delivery always has the same.
 func deadID(w where, epoch uint64) string {
 	return fmt.Sprintf("%x-%x-%016x-%x", uint64(w.topic), w.part, w.offset, epoch)
+}
+
+// deadPrefix begins the ids of the dead letters of one place.
+func deadPrefix(w where) string {
+	return fmt.Sprintf("%x-%x-%016x-", uint64(w.topic), w.part, w.offset)
 }
 
 func parseDeadID(id string) (w where, epoch uint64, ok bool) {

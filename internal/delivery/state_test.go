@@ -76,7 +76,7 @@ func TestPlacesSort(t *testing.T) {
 func FuzzState(f *testing.F) {
 	f.Add(appendCursors(nil, 1, []partCursor{{next: 10, seq: 2, held: []uint64{3, 4}}}))
 	f.Add(waiter{1, 2, 3, "k"}.append(nil))
-	f.Add(tally{3, 4}.append(nil))
+	f.Add(tally{3, 4, 3}.append(nil))
 	rec := tandem.Record{Event: tandem.Event{ID: "1", Source: "/s", Type: "t"}}
 	f.Add(appendLetter(letter{Reason: "loop"}, &rec))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -38,8 +38,16 @@ func (m *Manager) Status(ctx context.Context, name string) (tandem.SubscriptionS
 	if err != nil {
 		return tandem.SubscriptionStatus{}, err
 	}
+	st, first, reads := m.statusOf(ctx, s)
+	if sub, _, _, err := m.Get(name); err == nil && reads {
+		st.Cursor = m.cursorAt(ctx, &sub, first)
+	}
+	return st, nil
+}
+
+// statusOf returns the status without the cursor: first is the place that it is before, if the subscription reads anything.
+func (m *Manager) statusOf(ctx context.Context, s *subscription) (st tandem.SubscriptionStatus, first uint64, reads bool) {
 	st, unread, oldest := s.status()
-	first := uint64(0)
 	for i, u := range unread {
 		b, err := m.log.Bounds(ctx, u.topic, u.part)
 		if err != nil {
@@ -47,6 +55,10 @@ func (m *Manager) Status(ctx context.Context, name string) (tandem.SubscriptionS
 		}
 		if i == 0 || u.cursor < first {
 			first = u.cursor
+		}
+		if u.until > 0 {
+			st.Lag += m.unreadOf(ctx, u, &oldest)
+			continue
 		}
 		seq := max(u.seq, b.StartSeq)
 		if u.next >= b.End || seq >= b.EndSeq {
@@ -64,25 +76,38 @@ func (m *Manager) Status(ctx context.Context, name string) (tandem.SubscriptionS
 		st.OldestUnacknowledged = oldest.UTC().Format(time.RFC3339Nano)
 		st.LagSeconds = max(0, time.Since(oldest).Seconds())
 	}
-	if sub, _, _, err := m.Get(name); err == nil && len(unread) > 0 {
-		st.Cursor = m.cursorAt(ctx, &sub, first)
-	}
-	return st, nil
+	return st, first, len(unread) > 0
 }
 
 // ahead is where a subscription is in a partition.
 type ahead struct {
 	where
 	next, seq, cursor uint64
+	until             uint64 // where a replay ends, else zero
+}
+
+// unreadOf counts what a replay has not read of a partition.
+func (m *Manager) unreadOf(ctx context.Context, u ahead, oldest *time.Time) uint64 {
+	n, err := m.stored(ctx, u.topic, u.part, u.next, u.until)
+	if err != nil || n == 0 {
+		return 0
+	}
+	if recs, err := m.log.ReadPartition(ctx, u.topic, u.part, u.next, 1, nil); err == nil && len(recs) > 0 {
+		if at := recs[0].Meta.Accepted; oldest.IsZero() || at.Before(*oldest) {
+			*oldest = at
+		}
+	}
+	return n
 }
 
 // status returns what is known without reading: unread events are counted by the caller. oldest is the age of what is held.
 func (s *subscription) status() (st tandem.SubscriptionStatus, places []ahead, oldest time.Time) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st = tandem.SubscriptionStatus{Name: s.name, InFlight: s.sending, Retrying: len(s.retry), ParkedKeys: len(s.parked), Waiting: s.waiting,
-		Dead: s.copies.dead, Delivered: s.delivered, Failed: s.failures}
+	st = tandem.SubscriptionStatus{Name: s.name, InFlight: s.sending + s.leased, Retrying: len(s.retry), ParkedKeys: len(s.parked), Waiting: s.waiting,
+		Dead: s.copies.dead, Redriving: s.copies.redriving, Delivered: s.delivered, Failed: s.failures}
 	st.State, st.Reason = s.state()
+	st.Expired = s.ledger.expired()
 	st.Lag = uint64(s.held + len(s.parked) + s.waiting)
 	older := func(d *delivery) {
 		if d.stage != stageSettled && d.home != homeRedrive && (oldest.IsZero() || d.accepted.Before(oldest)) {
@@ -102,7 +127,13 @@ func (s *subscription) status() (st tandem.SubscriptionStatus, places []ahead, o
 				older(pt.held[0])
 			}
 			next, seq := pt.place()
-			places = append(places, ahead{where{t.topic, i, next}, next, seq, pt.cursor()})
+			place := ahead{where{t.topic, i, next}, next, seq, pt.cursor(), 0}
+			if s.config.Until != nil {
+				if place.until = s.config.Until.at(t.topic, i); place.cursor >= place.until {
+					continue
+				}
+			}
+			places = append(places, place)
 		}
 	}
 	return st, places, oldest
@@ -110,6 +141,8 @@ func (s *subscription) status() (st tandem.SubscriptionStatus, places []ahead, o
 
 func (s *subscription) state() (state, reason string) {
 	switch {
+	case s.damaged != "":
+		return "damaged", s.damaged
 	case s.lost:
 		return "disabled", "another process has taken the subscription over"
 	case s.config.Orphan:
@@ -117,7 +150,14 @@ func (s *subscription) state() (state, reason string) {
 	case s.config.Disabled != "":
 		return "disabled", s.config.Disabled
 	case s.config.Paused:
+		if s.config.PausedFor != "" {
+			return "paused", s.config.PausedFor
+		}
 		return "paused", "by request"
+	case !s.config.Ended.IsZero() && s.copies.dead > 0:
+		return "ended", "all events of its range have an outcome; it is kept for its dead letters"
+	case !s.config.Ended.IsZero():
+		return "ended", "all events of its range have an outcome"
 	case s.storeFails:
 		return "failing", "outcomes cannot be stored"
 	case s.endpoint.failing:

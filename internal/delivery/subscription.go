@@ -2,10 +2,10 @@ package delivery
 
 import (
 	"context"
+	"math/rand/v2"
 	"sync"
 	"time"
 
-	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
 )
 
@@ -13,7 +13,7 @@ import (
 const (
 	maxHeld      = 1024
 	maxHeldBytes = 8 << 20
-	// roomAt is how far what is held must fall before a full subscription reads again, so that it reads in batches.
+	// roomAt is how far what is held must fall before a full subscription reads again, so that it reads in batches; see seeRoom.
 	roomAt = maxHeld / 2
 )
 
@@ -27,6 +27,7 @@ type subscription struct {
 	name   string
 	idle   chan struct{} // closed when nothing is in flight, once drained
 	done   chan struct{} // closed by halt: loop and feed end
+	over   chan struct{} // closed when another Manager has taken the subscription over
 	wake   chan struct{} // for loop
 	feedC  chan struct{} // for feed
 	group  sync.WaitGroup
@@ -40,34 +41,54 @@ type subscription struct {
 	config config
 	fence  driver.Fence
 	target targetCache
+	amqp   amqpCache
 
 	tracks map[driver.ID]*track
 	lanes  map[laneKey]*lane
-	ready  fifo // heads that may be sent
-	begun  fifo // their start is recorded, their slot in flight is taken
+	ready  readyQueue // heads that may be sent
+	begun  fifo       // their start is recorded, their slot in flight is taken
 	retry  retryHeap
 
-	draining bool // nothing more is sent
-	halted   bool // nothing more is committed either
-	lost     bool // another Manager owns the subscription
-	holds    int  // operations that let nothing be read until they are done
-	drained  bool // idle is closed
+	draining bool   // nothing more is sent
+	halted   bool   // nothing more is committed either
+	lost     bool   // another Manager owns the subscription
+	damaged  string // why it cannot run: a record cannot be read
+	holds    int    // operations that let nothing be read until they are done
+	drained  bool   // idle is closed
 
 	workers      int // goroutines that send
-	sending      int // of those, with an attempt under way
-	inFlight     int // sending, or about to
+	requests     int // of those, with a request under way
+	sending      int // deliveries with an attempt under way
+	inFlight     int // deliveries with one under way, or about to be
 	held         int // deliveries of home log, without outcome
 	heldBytes    int
 	parked       map[*delivery]struct{} // of home parked
 	waiting      int                    // deliveries of home waiting
 	redrives     map[string]*delivery   // by id of the dead letter, until their outcome is stored
 	moreRedrives bool                   // there may be redrive records that are not in memory
-	copies       tally                  // dead letters
+	redrivesFrom string                 // those up to this id are, or have gone
+	pace         pace
+	copies       tally // dead letters
 	parkBytes    int64
 	marked       bool // the run record is stored: a crash will be noticed
 	careful      int  // first attempts whose start is recorded, since an earlier process may have died of one of them
 
 	endpoint endpoint
+	ledger   ledger
+	rules    *policy // nil, or of a declaration that may be old: ask policy
+	request  uint64  // counts requests
+	bucket   bucket
+	allowed  float64   // events a second that the endpoint takes; zero means any
+	batchAt  time.Time // start of the last request, with batches
+	lookAt   time.Time // when loop looks again at what is ready; zero: no need
+
+	apartUntil time.Time // it reads for itself until then, since its filter takes long
+
+	tag     uint64 // of its leases
+	nonce   uint64 // of the next lease
+	hands   handHeap
+	leased  int       // leases that clients hold; each has a slot in flight
+	pullers []*puller // that wait, at most maxPullers
 
 	ops         map[string][]byte // state records to be stored with the next group; nil deletes
 	dirty       bool              // there is something to commit
@@ -78,17 +99,21 @@ type subscription struct {
 	configDirty bool     // the configuration goes with the next group
 	answered    []answer // deliveries whose replies go with the next group
 	alone       []answer // those that go one by one, since the log refused one of them
+	told        news     // to operators
 	after       []func() // called with mu held when the next group is stored
 
 	delivered, failures uint64
+	counts              attemptCounts
 }
 
 func newSubscription(m *Manager, name string, c config) *subscription {
-	return &subscription{
-		m: m, name: name, config: c,
+	s := &subscription{
+		m: m, name: name, config: c, tag: tagOf(name, c.Born), nonce: rand.Uint64(), over: make(chan struct{}), target: newTargetCache(),
 		idle: make(chan struct{}), done: make(chan struct{}), wake: make(chan struct{}, 1), feedC: make(chan struct{}, 1),
 		tracks: map[driver.ID]*track{}, lanes: map[laneKey]*lane{}, redrives: map[string]*delivery{}, parked: map[*delivery]struct{}{}, ops: map[string][]byte{},
 	}
+	s.ready.room = s.redriveRoom
+	return s
 }
 
 // run loads the state and starts the goroutines. After an error it may be called again.
@@ -100,11 +125,12 @@ func (s *subscription) run(ctx context.Context) error {
 	s.mu.Lock()
 	s.fence = fence
 	s.mu.Unlock()
-	if err := s.load(ctx); err != nil {
+	if damaged, err := s.loadOrDamage(ctx); damaged || err != nil {
 		return err
 	}
 	s.mu.Lock()
 	s.ctx, s.cancel = context.WithCancel(s.m.ctx)
+	s.told.state, _ = s.state() // as it was before the restart, or as it is declared
 	s.mu.Unlock()
 	s.m.follow(s)
 	s.m.reindex() // follow does so only for topics that load did not bring
@@ -122,6 +148,8 @@ func (s *subscription) drain() {
 	defer s.mu.Unlock()
 	s.draining = true
 	s.detachAll()
+	s.giveUpLeases()
+	s.wakePullers()
 	s.checkDrained()
 }
 
@@ -143,6 +171,7 @@ func (s *subscription) halt(ctx context.Context) error {
 	defer cancel()
 	select {
 	case <-s.idle: // soon, since the attempts are cancelled
+	case <-s.over:
 	case <-ctx.Done(): // but not if the start of one cannot be stored
 	}
 	s.mu.Lock()
@@ -158,6 +187,8 @@ func (s *subscription) halt(ctx context.Context) error {
 	s.mu.Unlock()
 	close(s.done)
 	s.group.Wait()
+	s.target.close()
+	s.amqp.close()
 	if lost {
 		return nil
 	}
@@ -191,6 +222,7 @@ func (s *subscription) abandon() {
 	s.mu.Lock()
 	s.draining, s.halted = true, true
 	s.detachAll()
+	s.wakePullers()
 	s.checkDrained()
 	started := s.cancel != nil
 	s.mu.Unlock()
@@ -200,11 +232,20 @@ func (s *subscription) abandon() {
 	s.cancel()
 	close(s.done)
 	s.group.Wait()
+	s.target.close()
+	s.amqp.close()
 }
 
 // paused reports whether the configuration lets nothing be sent.
 func (s *subscription) paused() bool {
-	return s.config.Paused || s.config.Orphan || s.config.Deleted || s.config.Disabled != "" || s.lost
+	return s.config.Paused || s.config.Orphan || s.config.Deleted || s.config.Disabled != "" || s.lost || s.damaged != ""
+}
+
+// guarded reports whether the URLs of the declaration came from a stranger.
+func (s *subscription) guarded() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.config.Owner == OwnerAPI && !s.config.Trusted
 }
 
 // full reports why nothing more can be read: "" when there is room, "memory", or the cap that is reached.
@@ -271,16 +312,6 @@ func (s *subscription) hurry() {
 	}
 }
 
-func (s *subscription) attempts() int {
-	if n := s.config.current().Attempts; n > 0 {
-		return n
-	}
-	return tandem.DefaultAttempts
-}
+func (s *subscription) attempts() int { return s.policy().attempts }
 
-func (s *subscription) concurrency() int {
-	if n := s.config.current().Concurrency; n > 0 {
-		return n
-	}
-	return tandem.DefaultConcurrency
-}
+func (s *subscription) concurrency() int { return s.policy().concurrency }

@@ -27,6 +27,14 @@ func (m *Manager) readTopics() *topicTable {
 	return t
 }
 
+// topicName returns the name of a topic, "" when it was deleted.
+func (m *Manager) topicName(id driver.ID) string {
+	if t := m.topics.Load(); t != nil && t.byID[id] != nil {
+		return t.byID[id].Name
+	}
+	return ""
+}
+
 // refresh gives every subscription the topics that it matches now.
 func (m *Manager) refresh() {
 	m.following.Lock()

@@ -16,6 +16,7 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/client"
+	"github.com/tandem-hybrid/tandem/examples/fleet/page"
 	"github.com/tandem-hybrid/tandem/examples/shop/accounts"
 	"github.com/tandem-hybrid/tandem/examples/shop/inventory"
 	"github.com/tandem-hybrid/tandem/examples/shop/notifications"
@@ -31,7 +32,7 @@ const childEnv = "TANDEM_DEMO_CHILD"
 // ready is what a child prints when it answers.
 const ready = "ready"
 
-// serverName is the child that is Tandem; the others are services of the shop.
+// serverName is the child that is Tandem; the others are services of an example.
 const serverName = "server"
 
 // settings is what the parent tells a child.
@@ -66,7 +67,12 @@ func Child(ctx context.Context, name string) error {
 }
 
 func runServer(ctx context.Context, s settings, logger *slog.Logger) error {
-	opts, err := config.Load(s.Config, func(string) (string, bool) { return "", false })
+	opts, err := config.Load(s.Config, func(name string) (string, bool) {
+		if name != config.EnvEngine {
+			return "", false // addresses and data are the demo's own
+		}
+		return os.LookupEnv(name)
+	})
 	if err != nil {
 		return err
 	}
@@ -85,11 +91,16 @@ func runServer(ctx context.Context, s settings, logger *slog.Logger) error {
 	return srv.Stop(stopCtx)
 }
 
-// service is what each of the shop's packages gives.
+// service is what each of the examples' packages gives.
 type service interface {
 	http.Handler
 	io.Closer
 }
+
+// stateless is a service that has nothing to close.
+type stateless struct{ http.Handler }
+
+func (stateless) Close() error { return nil }
 
 func openService(ctx context.Context, name string, s settings, logger *slog.Logger) (service, error) {
 	switch name {
@@ -101,6 +112,8 @@ func openService(ctx context.Context, name string, s settings, logger *slog.Logg
 		return payments.Open(ctx, s.Data, payments.Rule{Seed: s.Seed})
 	case "notifications":
 		return notifications.Open(ctx, s.Data)
+	case "map":
+		return stateless{page.Handler()}, nil
 	case "orders":
 		// The outbox decides when to try again; a second layer below it would only multiply the attempts.
 		c, err := client.New(s.API, client.Options{Retries: -1, Timeout: 5 * time.Second})
@@ -109,7 +122,7 @@ func openService(ctx context.Context, name string, s settings, logger *slog.Logg
 		}
 		return orders.Open(ctx, s.Data, c, orders.Options{Logger: logger})
 	}
-	return nil, tandem.Errorf(tandem.CodeInvalid, "the shop has no service %q", name)
+	return nil, tandem.Errorf(tandem.CodeInvalid, "no example has a service %q", name)
 }
 
 func runService(ctx context.Context, name string, s settings, logger *slog.Logger) error {

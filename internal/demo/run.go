@@ -381,9 +381,7 @@ func (s *Shop) announce(o Options, dir string, took time.Duration) {
 	p("")
 	p("  storefront    %s/", s.public)
 	p("  API           %s/v1/topics", s.api)
-	for _, proc := range s.processes {
-		p("  %-13s http://%s  pid %d", proc.name, proc.addr, proc.pid())
-	}
+	s.list(o.Out)
 	p("")
 	p("  stock         %s", inventory.Rule{Seed: o.Seed})
 	p("  payments      %s", payments.Rule{Seed: o.Seed})

@@ -11,8 +11,7 @@ import (
 	"github.com/tandem-hybrid/tandem/eventlog"
 )
 
-// Check returns everything that is wrong with routes and services, each with a pointer such as /routes/3/match. Code:
-// Invalid, or Unsupported when all that is wrong is not supported yet.
+// Check returns everything that is wrong with routes and services, each with a pointer such as /routes/3/match. Code: Invalid.
 func Check(routes []Route, services []tandem.Service) error {
 	c := checker{services: map[string]bool{}}
 	for i, s := range services {
@@ -55,11 +54,7 @@ func Check(routes []Route, services []tandem.Service) error {
 	if len(c.fields) == 0 {
 		return nil
 	}
-	code := tandem.CodeInvalid
-	if c.later == len(c.fields) {
-		code = tandem.CodeUnsupported
-	}
-	return &tandem.Error{Code: code, Op: "check routes", Err: errRoutes, Fields: c.fields}
+	return &tandem.Error{Code: tandem.CodeInvalid, Op: "check routes", Err: errRoutes, Fields: c.fields}
 }
 
 var errRoutes = tandem.Errorf(tandem.CodeInvalid, "the routes are not declared right")
@@ -69,7 +64,6 @@ type checker struct {
 	faces    int // routes with operation: true that take GET
 	at       string
 	fields   []tandem.FieldError
-	later    int // of them, what is not supported yet
 }
 
 func (c *checker) fault(pointer, format string, args ...any) {
@@ -77,9 +71,18 @@ func (c *checker) fault(pointer, format string, args ...any) {
 	c.fields = append(c.fields, e.WithField(pointer, format, args...).Fields...)
 }
 
-func (c *checker) notYet(key string) {
-	c.later++
-	c.fault(c.at+key, "is not supported yet")
+// below returns err with the pointers of its fields below at.
+func below(at string, err error) error {
+	var e *tandem.Error
+	if !errors.As(err, &e) || len(e.Fields) == 0 {
+		return err
+	}
+	moved := *e
+	moved.Fields = slices.Clone(e.Fields)
+	for i := range moved.Fields {
+		moved.Fields[i].Pointer = at + moved.Fields[i].Pointer
+	}
+	return &moved
 }
 
 // wrong takes over an error, with the fields it has.
@@ -114,11 +117,11 @@ func (c *checker) route(r *Route, p *pattern) {
 			c.fault(at, "%q is not a path that begins with /", a.Path)
 		}
 	}
-	if r.Client {
-		c.notYet("/client")
-	}
 	if r.Service != "" && !c.services[r.Service] {
 		c.fault(c.at+"/service", "there is no service %q", r.Service)
+	}
+	if r.Client {
+		c.getOnly("the browser module", p)
 	}
 	if r.MaxBodyBytes < 0 {
 		c.fault(c.at+"/maxBodyBytes", "is negative")
@@ -129,7 +132,7 @@ func (c *checker) route(r *Route, p *pattern) {
 		c.fault(c.at, "%s: type, key, subject and respond are for topic routes", r.Match)
 	}
 	if r.Stream != nil {
-		c.stream(r.Stream, p)
+		c.stream(r, p)
 	}
 	switch {
 	case face:
@@ -153,12 +156,7 @@ func (c *checker) route(r *Route, p *pattern) {
 }
 
 func (c *checker) topic(r *Route, p *pattern) {
-	if !tandem.ValidTopicName(r.Topic) {
-		c.fault(c.at+"/topic", "%q is not the name of a topic", r.Topic)
-	}
-	if r.Type == "" {
-		c.fault(c.at+"/type", "is required: it is the type of the events")
-	}
+	c.takes("", r.Topic, r.Type)
 	for _, m := range p.methods {
 		if safe(m) {
 			c.fault(c.at+"/match", "%s is a safe method, which stores nothing: use POST", m)
@@ -167,15 +165,7 @@ func (c *checker) topic(r *Route, p *pattern) {
 	if p.methods == nil {
 		c.fault(c.at+"/match", "a topic route names its method, as in POST %s", p.text)
 	}
-	for key, rule := range map[string]string{"/key": r.Key, "/subject": r.Subject} {
-		v, err := parseValue(rule, p)
-		if err != nil {
-			c.wrong(c.at+key, err)
-		}
-		if len(r.Authorize) == 0 && slices.ContainsFunc(v.parts, func(p valuePart) bool { return p.principal }) {
-			c.fault(c.at+key, "names {principal}, but no authorize says who that is")
-		}
-	}
+	c.values("", r, p, r.Key, r.Subject)
 	if r.Respond == nil {
 		return
 	}
@@ -195,19 +185,51 @@ func (c *checker) topic(r *Route, p *pattern) {
 	}
 }
 
-func (c *checker) stream(s *Stream, p *pattern) {
+func (c *checker) stream(r *Route, p *pattern) {
+	s := r.Stream
 	if _, err := eventlog.Select(s.Topics...); err != nil {
 		c.wrong(c.at+"/stream/topics", err)
 	}
 	if _, err := s.Filter.Expand(func(name string) (string, bool) { return "x", indexOf(p.names, name) >= 0 }); err != nil {
 		c.wrong(c.at+"/stream/filter", err)
 	}
-	if s.Publish != nil {
-		c.notYet("/stream/publish")
+	if !s.Slow.Valid() {
+		c.fault(c.at+"/stream/slow", "%q is not catchup, conflate or disconnect", s.Slow)
 	}
+	if pub := s.Publish; pub != nil {
+		c.takes("/stream/publish", pub.Topic, pub.Type)
+		c.values("/stream/publish", r, p, pub.Key, pub.Subject)
+	}
+	c.getOnly("a stream", p)
+}
+
+func (c *checker) getOnly(what string, p *pattern) {
 	for _, m := range p.methods {
 		if m != http.MethodGet {
-			c.fault(c.at+"/match", "a stream takes GET, not %s", m)
+			c.fault(c.at+"/match", "%s takes GET, not %s", what, m)
+		}
+	}
+}
+
+// takes checks where events of clients go.
+func (c *checker) takes(at, topic, typ string) {
+	if !tandem.ValidTopicName(topic) {
+		c.fault(c.at+at+"/topic", "%q is not the name of a topic", topic)
+	}
+	if typ == "" {
+		c.fault(c.at+at+"/type", "is required: it is the type of the events")
+	}
+}
+
+// values checks the rules for key and subject.
+func (c *checker) values(at string, r *Route, p *pattern, key, subject string) {
+	for name, rule := range map[string]string{"/key": key, "/subject": subject} {
+		v, err := parseValue(rule, p)
+		if err != nil {
+			c.wrong(c.at+at+name, err)
+		}
+		if len(r.Authorize) == 0 && slices.ContainsFunc(v.parts, func(p valuePart) bool { return p.principal }) {
+			c.fault(c.at+at+name, "names {principal}, but no authorize says who that is")
 		}
 	}
 }

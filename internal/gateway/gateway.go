@@ -28,19 +28,21 @@ type Operations interface {
 
 // Streams are what package stream gives.
 type Streams interface {
-	// Serve hands out the events of a selection that pass a filter.
-	Serve(w http.ResponseWriter, r *http.Request, sel eventlog.Selection, filter tandem.Filter)
+	// Serve hands out events, and takes some where that is asked for. It may return while the stream goes on.
+	Serve(w http.ResponseWriter, r *http.Request, ask tandem.StreamRequest)
 }
 
 // Options configure a Gateway.
 type Options struct {
 	Operations Operations // required for routes with operation
 	Streams    Streams    // required for routes with stream
+	// Conditions compiles the text of sql and cel in the filters of streams. Nil refuses them.
+	Conditions func(dialect, text string) (tandem.Condition, error)
 
 	MaxEventBytes int          // default of Route.MaxBodyBytes on topic routes; zero means tandem.DefaultMaxEventBytes
 	Logger        *slog.Logger // nil means slog.Default
 
-	// Observe is called after every request with the Match of its route, "" for none, the status (zero when the client
+	// Observe is called after every request, but for streams that go on, with the Match of its route, "" for none, the status (zero when the client
 	// left before there was one) and the time it took. It must not block. Nil means nobody asks.
 	Observe func(route string, status int, took time.Duration)
 }
@@ -115,7 +117,9 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			if x.route != nil {
 				route = x.route.Match
 			}
-			g.opts.Observe(route, x.Status, time.Since(began))
+			if !x.Gone { // a stream lasts as long as its client likes
+				g.opts.Observe(route, x.Status, time.Since(began))
+			}
 		}()
 	}
 	defer httpx.Recovered(g.opts.Logger, &x.Recorder, r)

@@ -106,10 +106,10 @@ func closedAddr(t *testing.T) string {
 
 type fakeStreams struct{}
 
-func (fakeStreams) Serve(w http.ResponseWriter, r *http.Request, sel eventlog.Selection, f tandem.Filter) {
-	b, _ := json.Marshal(f)
+func (fakeStreams) Serve(w http.ResponseWriter, r *http.Request, ask tandem.StreamRequest) {
+	b, _ := json.Marshal(ask.Filter)
 	w.Header().Set("X-Filter", string(b))
-	w.Header().Set("X-Topics", sel.String())
+	w.Header().Set("X-Topics", strings.Join(ask.Topics, ","))
 }
 
 // answer is a response with its body read.
@@ -215,8 +215,12 @@ func TestStreamRoute(t *testing.T) {
 		t.Errorf("filter %s over %s", got, a.Header.Get("X-Topics"))
 	}
 	a = w.do("GET", "/orders/7/events", "", "Connection", "Upgrade", "Upgrade", "websocket", "Sec-Fetch-Site", "same-origin")
-	if a.StatusCode != 501 {
-		t.Errorf("WebSocket: %d %s", a.StatusCode, a.body)
+	if a.StatusCode != 200 {
+		t.Errorf("a WebSocket of a page of this origin is not handed on: %d %s", a.StatusCode, a.body)
+	}
+	a = w.do("GET", "/orders/7/events", "", "Connection", "Upgrade", "Upgrade", "websocket", "Sec-Fetch-Site", "cross-site")
+	if a.StatusCode != 403 {
+		t.Errorf("a WebSocket of a page of another origin: %d %s", a.StatusCode, a.body)
 	}
 }
 
@@ -261,7 +265,7 @@ func TestObserve(t *testing.T) {
 
 type panicking struct{}
 
-func (panicking) Serve(http.ResponseWriter, *http.Request, eventlog.Selection, tandem.Filter) {
+func (panicking) Serve(http.ResponseWriter, *http.Request, tandem.StreamRequest) {
 	panic("a defect")
 }
 

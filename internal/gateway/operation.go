@@ -18,19 +18,6 @@ func (x *exchange) operation(r *http.Request) error {
 	return nil
 }
 
-// stream hands out events.
-func (x *exchange) stream(r *http.Request) error {
-	if isWebSocket(r) {
-		return tandem.Errorf(tandem.CodeUnsupported, "WebSocket is not supported yet").WithHint("use Accept: text/event-stream")
-	}
-	filter, err := x.route.Stream.Filter.Expand(x.param)
-	if err != nil {
-		return err
-	}
-	x.g.opts.Streams.Serve(x, r, x.route.sel, filter)
-	return nil
-}
-
 // begin makes the operation of a service route, if it has one, before the service can cause its event.
 func (x *exchange) begin(r *http.Request) (err error) {
 	if x.route.Operation == nil {

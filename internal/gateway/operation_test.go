@@ -45,7 +45,7 @@ func TestOperationOnTopicRoute(t *testing.T) {
 		t.Error("the operation was not stored with its event")
 	}
 	again := w.do("POST", "/orders", "{}", "Idempotency-Key", "k")
-	if again.StatusCode != 202 || again.Header.Get("Location") != path || !receiptOf(t, again).Duplicate {
+	if again.StatusCode != 202 || again.Header.Get("Location") != path || receiptOf(t, again).Duplicate != tandem.DuplicateYes {
 		t.Errorf("a repeat: %d %v %s", again.StatusCode, again.Header, again.body)
 	}
 	if n := w.ops.Running(); n != 1 {

@@ -17,8 +17,8 @@ import (
 
 // publicReceipt is what clients learn of a stored event. Partition and offset would tell them how much a topic holds.
 type publicReceipt struct {
-	ID        string `json:"id"`
-	Duplicate bool   `json:"duplicate"`
+	ID        string           `json:"id"`
+	Duplicate tandem.Duplicate `json:"duplicate"`
 }
 
 // publish makes an event of a request and stores it.
@@ -40,7 +40,7 @@ func (x *exchange) publish(r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if receipt.Duplicate {
+	if receipt.Duplicate == tandem.DuplicateYes {
 		x.recall(r.Context(), receipt)
 	}
 	x.accepted(prefer, receipt)
@@ -190,7 +190,7 @@ func (x *exchange) publishOperation(r *http.Request, ev *tandem.Event) error {
 	}
 	h := x.Header()
 	h.Set("Retry-After", "1")
-	if !receipt.Duplicate {
+	if receipt.Duplicate != tandem.DuplicateYes {
 		h.Set("Location", x.table.operationPath(op.ID))
 		httpx.WriteJSON(x, http.StatusAccepted, &op)
 		return nil
@@ -200,7 +200,7 @@ func (x *exchange) publishOperation(r *http.Request, ev *tandem.Event) error {
 	if first.Meta.Operation != "" {
 		h.Set("Location", x.table.operationPath(first.Meta.Operation))
 	}
-	httpx.WriteJSON(x, http.StatusAccepted, publicReceipt{receipt.ID, true})
+	httpx.WriteJSON(x, http.StatusAccepted, publicReceipt{receipt.ID, tandem.DuplicateYes})
 	return nil
 }
 
@@ -226,7 +226,7 @@ func (x *exchange) publishAndWait(r *http.Request, ev *tandem.Event, prefer http
 	// A write timeout of the server was meant for answers that do not wait.
 	_ = http.NewResponseController(x.ResponseWriter).SetWriteDeadline(time.Time{})
 	var reply *tandem.Event
-	if receipt.Duplicate {
+	if receipt.Duplicate == tandem.DuplicateYes {
 		x.recall(r.Context(), receipt)
 		reply = x.g.replies.search(ctx, x.route.respondTopics, receipt.Cursor, wanted{x.flow, x.route.Respond.Type, ev.Source})
 	} else {

@@ -135,7 +135,7 @@ func TestIdempotencyKey(t *testing.T) {
 	first := post("/a/1", "alice", "k", "{}")
 	again := post("/a/1", "alice", `"k"`, "{}") // the form of the draft
 	r1, r2 := receiptOf(t, first), receiptOf(t, again)
-	if r1.ID != r2.ID || r1.Duplicate || !r2.Duplicate || again.StatusCode != 202 {
+	if r1.ID != r2.ID || r1.Duplicate == tandem.DuplicateYes || r2.Duplicate != tandem.DuplicateYes || again.StatusCode != 202 {
 		t.Errorf("%+v, then %+v with %d", r1, r2, again.StatusCode)
 	}
 	if first.Header.Get("Tandem-Flow") != again.Header.Get("Tandem-Flow") {
@@ -145,7 +145,7 @@ func TestIdempotencyKey(t *testing.T) {
 		t.Errorf("other data under the same key: %d %s", a.StatusCode, a.body)
 	}
 	for _, other := range []answer{post("/a/1", "bob", "k", "{}"), post("/b", "alice", "k", "{}"), post("/a/1", "alice", "k2", "{}")} {
-		if r := receiptOf(t, other); r.ID == r1.ID || r.Duplicate {
+		if r := receiptOf(t, other); r.ID == r1.ID || r.Duplicate == tandem.DuplicateYes {
 			t.Errorf("another principal, route or key is taken for a repeat: %+v", r)
 		}
 	}

@@ -36,7 +36,7 @@ type Route struct {
 	// Stream hands events to clients as they are stored.
 	Stream *Stream `json:"stream,omitempty"`
 
-	// Client serves the browser module. Not supported yet.
+	// Client serves the browser module.
 	Client bool `json:"client,omitempty"`
 
 	// Authorize names the services that are asked, in order, before anything else happens.
@@ -58,16 +58,19 @@ type Respond struct {
 // Stream is what a stream route hands out.
 type Stream struct {
 	Topics []string      `json:"topics"`           // names or patterns
-	Filter tandem.Filter `json:"filter,omitempty"` // {name} in its values stands for a segment of the path
-	// Publish makes events of WebSocket messages. Not supported yet.
+	Filter tandem.Filter `json:"filter,omitempty"` // {name} in its values, not in sql and cel, stands for a segment of the path
+	// Slow is what becomes of a client that does not keep up, unless it asks for something else. Empty means catchup.
+	Slow tandem.Slow `json:"slow,omitempty"`
+	// Publish makes events of WebSocket messages. Nil refuses them.
 	Publish *StreamPublish `json:"publish,omitempty"`
 }
 
-// StreamPublish is what becomes of a message that a client sends.
+// StreamPublish is what becomes of a message that a client sends. Key and Subject are as on topic routes.
 type StreamPublish struct {
-	Topic string `json:"topic"`
-	Type  string `json:"type"`
-	Key   string `json:"key,omitempty"`
+	Topic   string `json:"topic"`
+	Type    string `json:"type"`
+	Key     string `json:"key,omitempty"`
+	Subject string `json:"subject,omitempty"`
 }
 
 // Operation is the value of a route's operation key.

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"reflect"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,7 +36,7 @@ type endpoint struct {
 	respondTopics  eventlog.Selection
 	respondTimeout time.Duration
 
-	sel eventlog.Selection // stream
+	filter tandem.Filter // stream
 }
 
 // asked is a service that authorizes, and the path on it.
@@ -66,7 +67,7 @@ func (g *Gateway) Apply(routes []Route, services []tandem.Service) error {
 	for i := range routes {
 		e, err := g.endpoint(t, routes[i])
 		if err != nil {
-			return err
+			return below("/routes/"+strconv.Itoa(i), err)
 		}
 		t.root.add(e)
 	}
@@ -104,7 +105,13 @@ func (g *Gateway) endpoint(t *table, r Route) (*endpoint, error) {
 		err = e.topic(g)
 	case r.Stream != nil:
 		e.serve = (*exchange).stream
-		e.sel, err = eventlog.Select(r.Stream.Topics...)
+		if e.filter, err = r.Stream.Filter.Bind(g.opts.Conditions); err != nil {
+			err = below("/stream/filter", err)
+		} else if pub := r.Stream.Publish; pub != nil {
+			err = e.takes(g, pub.Key, pub.Subject)
+		}
+	case r.Client:
+		e.serve = (*exchange).client
 	default:
 		e.serve = (*exchange).operation
 		if p.allows(http.MethodGet) {
@@ -117,15 +124,21 @@ func (g *Gateway) endpoint(t *table, r Route) (*endpoint, error) {
 	return e, err
 }
 
-func (e *endpoint) topic(g *Gateway) (err error) {
+// takes prepares for events of clients.
+func (e *endpoint) takes(g *Gateway, key, subject string) (err error) {
 	if e.maxBody == 0 {
 		e.maxBody = int64(g.opts.MaxEventBytes)
 	}
 	e.source = e.pattern.source()
-	if e.key, err = parseValue(e.Key, &e.pattern); err != nil {
+	if e.key, err = parseValue(key, &e.pattern); err != nil {
 		return err
 	}
-	if e.subject, err = parseValue(e.Subject, &e.pattern); err != nil {
+	e.subject, err = parseValue(subject, &e.pattern)
+	return err
+}
+
+func (e *endpoint) topic(g *Gateway) (err error) {
+	if err = e.takes(g, e.Key, e.Subject); err != nil {
 		return err
 	}
 	if e.Respond != nil {

@@ -6,7 +6,7 @@ import (
 	"github.com/tandem-hybrid/tandem"
 )
 
-// value is a parsed rule of a topic route for a key or a subject: "data.PATH", or text with {name} for a segment of the
+// value is a parsed rule of a route for the key or the subject of its events: "data.PATH", or text with {name} for a segment of the
 // path and {principal} for who was authorized.
 type value struct {
 	rule  string
@@ -65,13 +65,13 @@ func indexOf(list []string, s string) int {
 	return -1
 }
 
-// of returns the text of the value for a request; "" for an empty rule. Code: Invalid, when the body does not have it.
+// of returns the text of the value for a request; "" for an empty rule. Code: Invalid, when the data do not have it.
 func (v *value) of(x *exchange, ev *tandem.Event) (string, error) {
 	if v.data != "" {
 		s, ok := tandem.DataField(ev, v.data)
 		if !ok || s == "" {
 			pointer := "/" + strings.ReplaceAll(v.data, ".", "/")
-			return "", invalid("the body lacks what this route needs").
+			return "", invalid("the data lacks what this route needs").
 				WithField(pointer, "must be there, a string, a number or a boolean")
 		}
 		return s, nil

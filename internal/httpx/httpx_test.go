@@ -81,6 +81,7 @@ func TestStrict(t *testing.T) {
 		Sub *struct {
 			Filter  tandem.Filter  `json:"filter"`
 			Backoff tandem.Backoff `json:"backoff"`
+			Since   time.Time      `json:"since"`
 		} `json:"sub"`
 	}
 	for body, pointer := range map[string]string{
@@ -98,6 +99,7 @@ func TestStrict(t *testing.T) {
 		`{"sub":{"filter":{"exact":{"type":"x"},"like":{}}}}`: "/sub/filter/like",
 		`{"sub":{"filter":{"type":"x","type":"y"}}}`:          "/sub/filter/type",
 		`{"sub":{"filter":5}}`:                                "/sub/filter",
+		`{"sub":{"since":"yesterday"}}`:                       "/sub/since",
 		`{"list":[{"a":1,"a":2}]}`:                            "/list/0/a",
 	} {
 		var v form
@@ -119,6 +121,9 @@ func TestStrict(t *testing.T) {
 		}
 		if got != pointer {
 			t.Errorf("%s: pointer %q, want %q", body, got, pointer)
+		}
+		if got == "/sub/since" && p.Errors[0].Detail != "must be an RFC 3339 time such as 2026-01-31T09:30:00Z" {
+			t.Errorf("%s: %q", body, p.Errors[0].Detail)
 		}
 	}
 }

@@ -14,6 +14,8 @@ import (
 type Recorder struct {
 	http.ResponseWriter
 	Status int // zero until the header is written
+	// Gone says that the connection was taken over: the answer goes on after the handler has returned.
+	Gone bool
 }
 
 // WriteHeader implements http.ResponseWriter.
@@ -31,6 +33,9 @@ func (w *Recorder) Write(b []byte) (int, error) {
 	}
 	return w.ResponseWriter.Write(b)
 }
+
+// Answered notes the status of an answer that is not written here, since the connection was taken over.
+func (w *Recorder) Answered(status int) { w.Status, w.Gone = status, true }
 
 // Unwrap is for http.ResponseController.
 func (w *Recorder) Unwrap() http.ResponseWriter { return w.ResponseWriter }

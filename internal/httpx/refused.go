@@ -6,6 +6,7 @@ import (
 	"errors"
 	"reflect"
 	"strings"
+	"time"
 
 	"github.com/tandem-hybrid/tandem"
 )
@@ -17,6 +18,11 @@ func refused(body []byte, t reflect.Type, at string) error {
 		t = t.Elem()
 	}
 	switch value := reflect.New(t).Interface().(type) {
+	case *time.Time:
+		if json.Unmarshal(body, value) != nil { // whose text speaks of layouts
+			return placed(errors.New("must be an RFC 3339 time such as 2026-01-31T09:30:00Z"), at)
+		}
+		return nil
 	case json.Unmarshaler, encoding.TextUnmarshaler:
 		return placed(json.Unmarshal(body, value), at)
 	}

@@ -35,8 +35,16 @@ func AppendProblem(dst []byte, err error) []byte {
 	return append(dst, bytes.TrimSuffix(encode(tandem.ProblemOf(err)), []byte{'\n'})...)
 }
 
+// WriteRawJSON answers with JSON that is encoded already.
+func WriteRawJSON(w http.ResponseWriter, status int, body []byte) {
+	write(w, "application/json", status, body)
+}
+
 func writeJSON(w http.ResponseWriter, contentType string, status int, v any) {
-	body := encode(v)
+	write(w, contentType, status, encode(v))
+}
+
+func write(w http.ResponseWriter, contentType string, status int, body []byte) {
 	h := w.Header()
 	h.Set("Content-Type", contentType)
 	h.Set("X-Content-Type-Options", "nosniff")

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -13,24 +14,37 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog"
+	"github.com/tandem-hybrid/tandem/eventlog/driver"
 	"github.com/tandem-hybrid/tandem/eventlog/memlog"
 	"github.com/tandem-hybrid/tandem/internal/stream"
 )
 
 // harness serves the topics a and b of a log in memory; ?topic= selects and ?type= filters.
 type harness struct {
-	t       testing.TB
-	log     *eventlog.Log
-	streams *stream.Streams
-	srv     *httptest.Server
-	ended   chan struct{} // one for each request that has been answered
+	t         testing.TB
+	log       *eventlog.Log
+	streams   *stream.Streams
+	srv       *httptest.Server
+	publishes bool // clients may publish to a
+	narrow    bool // the kernel holds little for a client that does not read
+	engine    *memlog.Engine
+	wrap      func(driver.Driver) driver.Driver // what stands before the engine
 }
 
-func newHarness(t testing.TB, engine memlog.Options, opts stream.Options) *harness {
+func narrow(h *harness) { h.narrow = true }
+
+// publishing lets clients publish to the topic a.
+func publishing(h *harness) { h.publishes = true }
+
+func newHarness(t testing.TB, engine memlog.Options, opts stream.Options, change ...func(*harness)) *harness {
 	t.Helper()
-	h := &harness{t: t, ended: make(chan struct{}, 100)}
+	h := &harness{t: t, wrap: func(d driver.Driver) driver.Driver { return d }}
+	h.engine = memlog.New(engine)
+	for _, fn := range change {
+		fn(h)
+	}
 	var err error
-	if h.log, err = eventlog.Open(context.Background(), memlog.New(engine), eventlog.Options{}); err != nil {
+	if h.log, err = eventlog.Open(context.Background(), h.wrap(h.engine), eventlog.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	h.streams = stream.New(h.log, opts)
@@ -39,10 +53,20 @@ func newHarness(t testing.TB, engine memlog.Options, opts stream.Options) *harne
 			t.Fatal(err)
 		}
 	}
-	h.srv = httptest.NewServer(http.HandlerFunc(h.handle))
+	h.srv = httptest.NewUnstartedServer(http.HandlerFunc(h.handle))
+	if h.narrow {
+		h.srv.Config.ConnState = func(c net.Conn, s http.ConnState) {
+			if s == http.StateNew {
+				_ = c.(*net.TCPConn).SetWriteBuffer(32 << 10)
+			}
+		}
+	}
+	h.srv.Start()
 	t.Cleanup(func() {
 		h.srv.CloseClientConnections()
-		h.streams.Stop()
+		ctx, cancel := context.WithCancel(context.Background())
+		cancel()
+		_ = h.streams.Stop(ctx)
 		h.srv.Close()
 		h.log.Close()
 	})
@@ -50,18 +74,19 @@ func newHarness(t testing.TB, engine memlog.Options, opts stream.Options) *harne
 }
 
 func (h *harness) handle(w http.ResponseWriter, r *http.Request) {
-	sel, err := eventlog.Select(r.URL.Query()["topic"]...)
-	if err != nil {
-		h.t.Error(err)
-	}
-	var filter tandem.Filter
+	ask := tandem.StreamRequest{Topics: r.URL.Query()["topic"], Principal: r.URL.Query().Get("principal")}
 	if typ := r.URL.Query().Get("type"); typ != "" {
-		if filter, err = tandem.FilterOf(map[string]any{"type": typ}); err != nil {
+		var err error
+		if ask.Filter, err = tandem.FilterOf(map[string]any{"type": typ}); err != nil {
 			h.t.Error(err)
 		}
 	}
-	h.streams.Serve(w, r, sel, filter)
-	h.ended <- struct{}{}
+	if h.publishes {
+		ask.Publish = func(ctx context.Context, events []tandem.Event) []tandem.Stored {
+			return h.log.AppendEach(ctx, "a", events)
+		}
+	}
+	h.streams.Serve(w, r, ask)
 }
 
 // publish appends an event whose data is n and returns its receipt.

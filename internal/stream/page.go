@@ -12,7 +12,7 @@ import (
 	"github.com/tandem-hybrid/tandem/eventlog"
 )
 
-func (s *Streams) servePage(w http.ResponseWriter, r *http.Request, sel eventlog.Selection, filter tandem.Filter, q query) error {
+func (s *Streams) servePage(w http.ResponseWriter, r *http.Request, sel eventlog.Selection, filter tandem.Filter, q *query, c caller) error {
 	reader, err := s.log.NewReader(r.Context(), sel, q.start)
 	if err != nil {
 		return err
@@ -24,7 +24,7 @@ func (s *Streams) servePage(w http.ResponseWriter, r *http.Request, sel eventlog
 	}
 	rc := http.NewResponseController(w)
 	if q.wait > 0 && len(page.Events) == 0 && page.Gap == nil && r.Method != http.MethodHead {
-		if page, err = s.poll(r.Context(), reader, filter, q); err != nil {
+		if page, err = s.poll(r.Context(), reader, filter, q, c); err != nil {
 			return err
 		}
 	}
@@ -41,19 +41,19 @@ func (s *Streams) servePage(w http.ResponseWriter, r *http.Request, sel eventlog
 		h.Set("Preference-Applied", "wait="+strconv.Itoa(int(q.wait/time.Second)))
 	}
 	s.sent.Add(uint64(len(page.Events)))
-	out := writer{w: w, rc: rc, timeout: s.opts.WriteTimeout}
+	out := response{w: w, rc: rc, timeout: s.opts.WriteTimeout}
 	defer out.done()
 	_ = out.write(*buf) // a client that has gone away is nobody's error
 	return nil
 }
 
 // poll waits for the first events of a page.
-func (s *Streams) poll(ctx context.Context, reader *eventlog.Reader, filter tandem.Filter, q query) (tandem.Page, error) {
-	if err := s.enter(); err != nil {
+func (s *Streams) poll(ctx context.Context, reader *eventlog.Reader, filter tandem.Filter, q *query, c caller) (tandem.Page, error) {
+	if err := s.enter(c); err != nil {
 		return tandem.Page{}, err
 	}
-	defer s.leave()
-	ctx, end := s.waiting(ctx)
+	defer s.leave(c)
+	ctx, end := s.waitingFor(ctx)
 	defer end()
 	ctx, cancel := context.WithTimeout(ctx, q.wait)
 	defer cancel()
@@ -68,7 +68,7 @@ func (s *Streams) poll(ctx context.Context, reader *eventlog.Reader, filter tand
 func next(u *url.URL, values url.Values, cursor tandem.Cursor) string {
 	v := url.Values{}
 	for name, list := range values {
-		if name != "from" {
+		if name != "from" && name != "last" {
 			v[name] = list
 		}
 	}

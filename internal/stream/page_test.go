@@ -2,6 +2,7 @@ package stream_test
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"strings"
 	"testing"
@@ -80,10 +81,21 @@ func TestLongPollEndsEmpty(t *testing.T) {
 // waitOpen returns when n streams or polls are open. Their number is all that tells.
 func waitOpen(t *testing.T, h *harness, n int) {
 	t.Helper()
+	wait(t, h, fmt.Sprint(n), func(open int) bool { return open == n })
+}
+
+// waitBelow returns when fewer than n are open.
+func waitBelow(t *testing.T, h *harness, n int) {
+	t.Helper()
+	wait(t, h, fmt.Sprint("fewer than ", n), func(open int) bool { return open < n })
+}
+
+func wait(t *testing.T, h *harness, want string, fits func(open int) bool) {
+	t.Helper()
 	deadline := time.Now().Add(30 * time.Second)
-	for h.streams.Open() != n {
+	for !fits(h.streams.Open()) {
 		if time.Now().After(deadline) {
-			t.Fatalf("%d are open, want %d", h.streams.Open(), n)
+			t.Fatalf("%d are open, want %s", h.streams.Open(), want)
 		}
 		time.Sleep(time.Millisecond)
 	}
@@ -122,10 +134,8 @@ func TestStreamsAreCapped(t *testing.T) {
 			t.Errorf("%s: %s", query, resp.Status)
 		}
 	}
-	<-h.ended
-	<-h.ended
 	c.cancel()
-	<-h.ended
+	waitOpen(t, h, 1)
 	h.open("topic=a").next()
 }
 

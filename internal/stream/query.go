@@ -9,12 +9,14 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/internal/httpx"
+	"github.com/tandem-hybrid/tandem/internal/websocket"
 )
 
 // Limits of a page.
 const (
 	DefaultLimit = 100
 	MaxLimit     = 1000
+	MaxLast      = 1000
 	MaxWait      = 5 * time.Minute
 )
 
@@ -25,27 +27,28 @@ type query struct {
 	limit  int
 	wait   time.Duration
 	prefer bool // wait came from Prefer
-	sse    bool
 	resume bool // the cursor came from Last-Event-ID
+
+	sse, websocket bool        // neither: a page
+	last           int         // events to begin with; zero: start says where
+	slow           tandem.Slow // empty: as the route says
+	credit         int         // of a WebSocket; zero: no window
 }
 
 func parseQuery(r *http.Request) (query, error) {
 	q := query{limit: DefaultLimit}
-	if isWebSocket(r.Header) {
-		return q, tandem.Errorf(tandem.CodeUnsupported, "WebSocket is not supported yet").
-			WithHint("ask for Accept: text/event-stream, or poll with wait=30s")
-	}
 	var err error
 	if q.values, err = url.ParseQuery(r.URL.RawQuery); err != nil {
 		return q, tandem.Errorf(tandem.CodeInvalid, "the query cannot be read: %w", err)
 	}
 	bad := tandem.Errorf(tandem.CodeInvalid, "the query is invalid")
-	for _, name := range []string{"cursor", "from", "limit", "wait"} {
+	for _, name := range []string{"cursor", "from", "last", "limit", "wait", "slow", "credit"} {
 		if len(q.values[name]) > 1 {
 			bad.WithField(name, "must be there once")
 		}
 	}
-	q.sse = httpx.Accept(r.Header, "application/json", tandem.MediaSSE) == tandem.MediaSSE
+	q.websocket = websocket.HasToken(r.Header["Upgrade"], "websocket")
+	q.sse = !q.websocket && httpx.Accept(r.Header, "application/json", tandem.MediaSSE) == tandem.MediaSSE
 	cursor, from := q.values.Get("cursor"), q.values.Get("from")
 	last := r.Header.Get("Last-Event-ID")
 	switch {
@@ -63,6 +66,26 @@ func parseQuery(r *http.Request) (query, error) {
 	if v := q.values.Get("limit"); v != "" {
 		if q.limit, err = strconv.Atoi(v); err != nil || q.limit < 1 || q.limit > MaxLimit {
 			bad.WithField("limit", "must be a number from 1 to %d", MaxLimit)
+		}
+	}
+	if v := q.values.Get("last"); v != "" && !q.resume {
+		if q.last, err = strconv.Atoi(v); err != nil || q.last < 1 || q.last > MaxLast {
+			bad.WithField("last", "must be a number from 1 to %d", MaxLast)
+		}
+		if cursor != "" || from != "" {
+			bad.WithField("last", "cannot be there together with cursor or from")
+		}
+	}
+	if q.slow = tandem.Slow(q.values.Get("slow")); !q.slow.Valid() {
+		bad.WithField("slow", "must be catchup, conflate or disconnect")
+	}
+	if v := q.values.Get("credit"); v != "" {
+		if q.credit, err = strconv.Atoi(v); err != nil || q.credit < 1 || q.credit > maxCredit {
+			bad.WithField("credit", "must be a number from 1 to %d", maxCredit)
+		} else if !q.websocket {
+			bad.WithField("credit", "is for WebSockets")
+		} else if q.slow != "" {
+			bad.WithField("slow", "cannot be there together with credit: what there is no credit for is not sent")
 		}
 	}
 	q.parseWait(r.Header, bad)

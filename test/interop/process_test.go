@@ -38,7 +38,7 @@ func TestBadConfiguration(t *testing.T) {
 		{"unknown service", "routes:\n  - {match: \"GET /a\", service: nope}\n", `tandem.yaml:2:32: routes[0].service: no service "nope"`},
 		{"not YAML", "topics: [\n", "tandem.yaml:1:1: not YAML"},
 		{"not built yet", "topics: {a: {schema: a.json}}\n", "topics.a.schema: not supported yet"},
-		{"other engine", "engine: kafka\n", `engine: "kafka" is not supported yet`},
+		{"other engine", "engine: kafka\n", `engine: "kafka" needs to know where`},
 		{"request mode", "services: {s: {url: \"http://127.0.0.1:1\"}}\ntopics: {a: {}}\nsubscriptions: {x: {topics: [a], service: s, mode: request}}\n", "subscriptions.x.mode"},
 		{"open to all", "api: {listen: \":0\"}\n", "without tokens"},
 	} {

@@ -53,6 +53,13 @@ func TestReloadKeepsStreams(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	again := func() (status int, body []byte) {
+		eventually(t, "the reload by the signal is over", func() bool {
+			status, _, body = s.call("POST", s.url("/v1/config:reload"), "")
+			return !strings.Contains(string(body), "is under way")
+		})
+		return status, body
+	}
 	has := func(topic string) bool {
 		status, _, _ := s.call("GET", s.url("/v1/topics/%s", topic), "")
 		return status == http.StatusOK
@@ -75,7 +82,7 @@ func TestReloadKeepsStreams(t *testing.T) {
 	// Partitions are fixed, so this file cannot be applied as a whole: its other topic must not come into being. The same
 	// through the API answers when it is done.
 	reload("topics:\n  another: {}\n  orders: {partitions: 5}\n")
-	if status, _, body := s.call("POST", s.url("/v1/config:reload"), ""); status != http.StatusConflict {
+	if status, body := again(); status != http.StatusConflict {
 		t.Errorf("a reload that contradicts the log: %d %s", status, body)
 	}
 	if has("another") {
@@ -83,7 +90,7 @@ func TestReloadKeepsStreams(t *testing.T) {
 	}
 	follow()
 	reload("topics:\n  orders: {partition: 4}\n")
-	if status, _, body := s.call("POST", s.url("/v1/config:reload"), ""); status != http.StatusBadRequest || !strings.Contains(string(body), "tandem.yaml:2:12") {
+	if status, body := again(); status != http.StatusBadRequest || !strings.Contains(string(body), "tandem.yaml:2:12") {
 		t.Errorf("a reload of a bad file: %d %s", status, body)
 	}
 	follow()

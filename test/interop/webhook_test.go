@@ -15,7 +15,7 @@ import (
 
 const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 
-// TestSignature: a delivery's signature is accepted by the npm library standardwebhooks, and refused when a byte differs.
+// TestSignature: a delivery's signature is accepted by the npm libraries standardwebhooks and svix, and refused when a byte differs.
 func TestSignature(t *testing.T) {
 	type delivery struct {
 		header http.Header
@@ -50,8 +50,8 @@ subscriptions:
 	if ct := d.header.Get("Content-Type"); !strings.HasPrefix(ct, "application/cloudevents+json") {
 		t.Errorf("content type %q", ct)
 	}
-	verify := func(body []byte) error {
-		in, err := json.Marshal(map[string]any{"secret": secret, "body": string(body), "headers": map[string]string{
+	verify := func(library string, body []byte) error {
+		in, err := json.Marshal(map[string]any{"library": library, "secret": secret, "body": string(body), "headers": map[string]string{
 			"webhook-id":        d.header.Get("Webhook-Id"),
 			"webhook-timestamp": d.header.Get("Webhook-Timestamp"),
 			"webhook-signature": d.header.Get("Webhook-Signature"),
@@ -63,10 +63,12 @@ subscriptions:
 		cmd.Stdin = bytes.NewReader(in)
 		return cmd.Run()
 	}
-	if err := verify(d.body); err != nil {
-		t.Errorf("refused: %v", err)
-	}
-	if verify(append(bytes.Clone(d.body), ' ')) == nil {
-		t.Error("a changed body was accepted")
+	for _, library := range []string{"standardwebhooks", "svix"} {
+		if err := verify(library, d.body); err != nil {
+			t.Errorf("%s refused: %v", library, err)
+		}
+		if verify(library, append(bytes.Clone(d.body), ' ')) == nil {
+			t.Errorf("%s accepted a changed body", library)
+		}
 	}
 }

@@ -1,7 +1,6 @@
 package webhook
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -20,10 +19,23 @@ const MaxAnswerBytes = 1 << 20
 // Target is where messages go. It does not change while it is in use.
 type Target struct {
 	URL       *url.URL
-	Secret    []byte        // signs by Standard Webhooks, scheme v1; nil sends unsigned
-	Timeout   time.Duration // of one attempt, with the reading of the answer
+	Content   string        // as tandem.Subscription.Content
+	Keys      []Key         // sign by Standard Webhooks; none sends unsigned
+	Headers   http.Header   // on every request, names in canonical form
+	Tokens    *Tokens       // for the header Authorization; nil sends none
+	Timeout   time.Duration // of one attempt, with the getting of a token and the reading of the answer
 	UserAgent string
 	Transport http.RoundTripper
+	// AllowedRate is how many events a second the endpoint takes at most, as its handshake said; zero means as many as one likes.
+	AllowedRate float64
+	// Hidden are the secrets among what is sent. What is told of an answer does not show them.
+	Hidden []string
+}
+
+// Key signs until its day.
+type Key struct {
+	Key   tandem.WebhookKey
+	Until time.Time // zero: no end
 }
 
 // Message is one attempt to deliver an event.
@@ -31,8 +43,10 @@ type Message struct {
 	Record       *tandem.Record
 	ID           string // webhook-id: the same for every attempt, without a dot
 	Subscription string
+	Replay       int // number of the replay that it is part of; zero for none
 	Attempt      int // from 1
 	MaxAttempts  int
+	Test         bool // marked as one that is no delivery
 }
 
 // Answer is what came back: either Err, or a status with what followed.
@@ -43,39 +57,80 @@ type Answer struct {
 	Cut    bool   // the body was longer
 
 	Err     error // no complete answer came
-	Connect bool  // Err: no connection could be made, so that nothing was sent
+	Connect bool  // Err: nothing was sent, since there was no connection, no leave to make one, or no token
 	Timeout bool  // Err: the time of the attempt was out
 
 	Took time.Duration
+
+	hidden []string // as Target.Hidden
 }
 
 // Send posts the event of m and waits for the whole answer, Target.Timeout or the end of ctx. It is safe for concurrent
 // use and keeps no reference to m.
 func Send(ctx context.Context, t *Target, m *Message) Answer {
+	if t.Content == tandem.ContentBatch {
+		return SendBatch(ctx, t, []Message{*m})
+	}
+	return send(ctx, t, func(now time.Time) (http.Header, []byte) { return single(t, m, now) })
+}
+
+// SendBatch posts the events of all messages, at least one, in one request, in the JSON batch format of CloudEvents whatever
+// Target.Content says. What became of each is in Answer.Results. Otherwise as Send.
+func SendBatch(ctx context.Context, t *Target, all []Message) Answer {
+	return send(ctx, t, func(now time.Time) (http.Header, []byte) { return batch(t, all, now) })
+}
+
+func send(ctx context.Context, t *Target, build func(now time.Time) (http.Header, []byte)) Answer {
 	start := time.Now()
 	limited, cancel := context.WithTimeout(ctx, t.Timeout)
 	defer cancel()
-	a := exchange(limited, t, m, start)
+	header, body := build(start)
+	a := authorized(limited, t, http.MethodPost, header, body)
 	a.Took = time.Since(start)
-	if a.Err != nil {
-		var dial *net.OpError
-		var dns *net.DNSError
-		a.Connect = errors.As(a.Err, &dial) && dial.Op == "dial" || errors.As(a.Err, &dns)
-		a.Timeout = !a.Connect && ctx.Err() == nil && limited.Err() != nil
-	}
+	a.classify(ctx, limited)
 	return a
 }
 
-func exchange(ctx context.Context, t *Target, m *Message, now time.Time) Answer {
+// classify says what kind of error there was: ctx is that of the caller, limited that with the time of the attempt.
+func (a *Answer) classify(ctx, limited context.Context) {
+	if a.Err == nil {
+		return
+	}
+	var dial *net.OpError
+	var dns *net.DNSError
+	a.Connect = a.Connect || errors.As(a.Err, &dial) && dial.Op == "dial" || errors.As(a.Err, &dns)
+	a.Timeout = !a.Connect && ctx.Err() == nil && limited.Err() != nil
+}
+
+// authorized makes an exchange with a token where the target wants one, and a second one with a new token if the first is refused.
+func authorized(ctx context.Context, t *Target, method string, header http.Header, body []byte) Answer {
+	if t.Tokens == nil {
+		return exchange(ctx, t, method, header, body)
+	}
+	for again := false; ; again = true {
+		token, err := t.Tokens.Token(ctx)
+		if err != nil {
+			return Answer{Err: err, Connect: true}
+		}
+		header = header.Clone() // the transport may still look at that of the first exchange
+		header["Authorization"] = []string{"Bearer " + token}
+		a := exchange(ctx, t, method, header, body)
+		a.hidden = append([]string{token}, t.Hidden...)
+		if a.Status != http.StatusUnauthorized || again || !t.Tokens.Refused(token) {
+			return a
+		}
+	}
+}
+
+func exchange(ctx context.Context, t *Target, method string, header http.Header, body []byte) Answer {
 	rt := t.Transport
-	body := tandem.AppendEventJSON(make([]byte, 0, 512+len(m.Record.Data)), &m.Record.Event)
 	// RoundTrip, not http.Client: nothing may follow a redirect, keep a cookie or try again on its own.
-	resp, err := rt.RoundTrip(newRequest(ctx, t, m, body, now))
+	resp, err := rt.RoundTrip(newRequest(ctx, t, method, header, body))
 	if err != nil {
-		return Answer{Err: err}
+		return Answer{Err: err, hidden: t.Hidden}
 	}
 	defer resp.Body.Close()
-	a := Answer{Status: resp.StatusCode, Header: resp.Header}
+	a := Answer{Status: resp.StatusCode, Header: resp.Header, hidden: t.Hidden}
 	if resp.ContentLength == 0 {
 		return a
 	}
@@ -85,55 +140,9 @@ func exchange(ctx context.Context, t *Target, m *Message, now time.Time) Answer 
 	}
 	if err != nil {
 		// A status whose body broke off says nothing about what the handler did or meant to reply.
-		return Answer{Err: err}
+		return Answer{Err: err, hidden: t.Hidden}
 	}
 	return a
-}
-
-func newRequest(ctx context.Context, t *Target, m *Message, body []byte, now time.Time) *http.Request {
-	r := (&http.Request{
-		Method: http.MethodPost, URL: t.URL, Host: t.URL.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
-		Header: header(t, m, body, now), ContentLength: int64(len(body)),
-		// GetBody lets the transport repeat a request of which nothing was written, because the kept connection was gone.
-		GetBody: func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil },
-	}).WithContext(ctx)
-	r.Body, _ = r.GetBody()
-	return r
-}
-
-// Header names in canonical form, which the map is keyed by.
-const (
-	headerTraceParent = "Traceparent"
-	headerTraceState  = "Tracestate"
-)
-
-func header(t *Target, m *Message, body []byte, now time.Time) http.Header {
-	rec := m.Record
-	h := make(http.Header, 16)
-	values := make([]string, 0, 16) // one backing array for all values
-	set := func(name, value string) {
-		if value != "" {
-			values = append(values, value)
-			h[name] = values[len(values)-1 : len(values) : len(values)]
-		}
-	}
-	set("Content-Type", tandem.MediaEvent)
-	set("User-Agent", t.UserAgent)
-	set(tandem.HeaderFlow, rec.Meta.Flow)
-	set(tandem.HeaderCause, tandem.Ref(rec.Position.Topic, rec.Source, rec.ID))
-	set(tandem.HeaderOperation, rec.Meta.Operation)
-	set(tandem.HeaderAttempt, strconv.Itoa(m.Attempt))
-	set(tandem.HeaderMaxAttempts, strconv.Itoa(m.MaxAttempts))
-	set(tandem.HeaderPosition, rec.Position.String())
-	set(tandem.HeaderSubscription, m.Subscription)
-	set(headerTraceParent, rec.Meta.TraceParent)
-	set(headerTraceState, rec.Meta.TraceState)
-	set(tandem.HeaderWebhookID, m.ID)
-	set(tandem.HeaderWebhookTimestamp, strconv.FormatInt(now.Unix(), 10))
-	if t.Secret != nil {
-		set(tandem.HeaderWebhookSignature, tandem.SignWebhook(t.Secret, m.ID, now, body))
-	}
-	return h
 }
 
 // RetryAfter returns how long an answer asks to wait: seconds or a date (RFC 9110, section 10.2.3), never negative.

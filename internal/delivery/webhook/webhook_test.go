@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -31,7 +32,7 @@ func serve(t *testing.T, handle http.HandlerFunc) *Target {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := NewTransport()
+	tr := NewTransport(nil, nil)
 	t.Cleanup(tr.CloseIdleConnections)
 	return &Target{URL: u, Timeout: 5 * time.Second, UserAgent: "Tandem/1", Transport: tr}
 }
@@ -41,7 +42,10 @@ func message() *Message {
 }
 
 func TestRequest(t *testing.T) {
-	secret := []byte("012345678901234567890123")
+	secret, err := tandem.ParseWebhookKey("whsec_MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIz")
+	if err != nil {
+		t.Fatal(err)
+	}
 	var got *http.Request
 	var body []byte
 	target := serve(t, func(w http.ResponseWriter, r *http.Request) {
@@ -49,7 +53,7 @@ func TestRequest(t *testing.T) {
 		body, _ = io.ReadAll(r.Body)
 		w.WriteHeader(http.StatusNoContent)
 	})
-	target.Secret = secret
+	target.Keys = []Key{{Key: secret}}
 	a := Send(context.Background(), target, message())
 	if a.Err != nil || a.Status != 204 || a.Took <= 0 {
 		t.Fatalf("%+v", a)
@@ -71,10 +75,10 @@ func TestRequest(t *testing.T) {
 	if e, err := tandem.ParseEventJSON(body); err != nil || string(e.Data) != `{"a": 1}` || e.Meta.Flow != "f" {
 		t.Errorf("%s: %v", body, err)
 	}
-	if err := tandem.VerifyWebhook(secret, got.Header, body, time.Now()); err != nil {
+	if err := tandem.VerifyWebhook(got.Header, body, time.Now(), secret); err != nil {
 		t.Error(err)
 	}
-	target.Secret = nil
+	target.Keys = nil
 	Send(context.Background(), target, message())
 	if got.Header.Get(tandem.HeaderWebhookSignature) != "" || got.Header.Get(tandem.HeaderWebhookID) == "" || got.Header.Get(tandem.HeaderWebhookTimestamp) == "" {
 		t.Errorf("unsigned: %v", got.Header)
@@ -123,7 +127,7 @@ func TestNoConnection(t *testing.T) {
 	addr := l.Addr().String()
 	l.Close()
 	u := &url.URL{Scheme: "http", Host: addr}
-	a := Send(context.Background(), &Target{URL: u, Timeout: time.Second, Transport: NewTransport()}, message())
+	a := Send(context.Background(), &Target{URL: u, Timeout: time.Second, Transport: NewTransport(nil, nil)}, message())
 	if a.Err == nil || !a.Connect || a.Timeout || !strings.HasPrefix(a.Excerpt(), "cannot connect: ") {
 		t.Fatalf("%+v", a)
 	}
@@ -187,6 +191,20 @@ func TestExcerpt(t *testing.T) {
 	long := Answer{Status: 500, Body: []byte(strings.Repeat("wörd ", 1000))}
 	if n := len(long.Excerpt()); n > 300 {
 		t.Errorf("%d bytes", n)
+	}
+}
+
+func TestExcerptOfNetworkErrors(t *testing.T) {
+	own, other := &net.TCPAddr{IP: net.IPv4(10, 0, 0, 5), Port: 4000}, &net.TCPAddr{IP: net.IPv4(1, 1, 1, 1), Port: 80}
+	reset := errors.New("connection reset by peer")
+	for want, a := range map[string]Answer{
+		"the exchange broke off: read tcp 1.1.1.1:80: connection reset by peer": {Err: &net.OpError{Op: "read", Net: "tcp", Source: own, Addr: other, Err: reset}},
+		"cannot connect: lookup x.test: no such host": {Connect: true, Err: &net.OpError{Op: "dial", Net: "tcp",
+			Err: &net.DNSError{Err: "no such host", Name: "x.test", Server: "10.0.0.53:53"}}},
+	} {
+		if got := a.Excerpt(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
 	}
 }
 

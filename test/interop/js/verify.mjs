@@ -1,8 +1,7 @@
-// Verifies a webhook with the npm library standardwebhooks. stdin: {"secret","headers","body"}; exit status 1 if refused.
-import { Webhook } from "standardwebhooks";
-
+// Verifies a webhook with the npm library standardwebhooks or svix. stdin: {"library","secret","headers","body"}; exit status 1
+// if refused.
 let text = "";
 for await (const chunk of process.stdin) text += chunk;
-const { secret, headers, body } = JSON.parse(text);
-const event = new Webhook(secret).verify(body, headers);
-console.log(event.id);
+const { library, secret, headers, body } = JSON.parse(text);
+const { Webhook } = await import(library);
+new Webhook(secret).verify(body, headers);

@@ -1,0 +1,82 @@
+package api
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/httpx"
+)
+
+var deliveryStates = []string{tandem.DeliveryDelivered, tandem.DeliveryDead, tandem.DeliveryExpired, tandem.DeliveryDiscarded, tandem.DeliveryUnread,
+	tandem.DeliveryQueued, tandem.DeliverySending, tandem.DeliveryRetrying, tandem.DeliveryWaiting, tandem.DeliverySkipped, tandem.DeliveryPassed,
+	tandem.DeliveryUnknown}
+
+func (a *API) listDeliveries(c *call) error {
+	if a.opts.Ledger == nil {
+		return notSupported("the ledger")
+	}
+	values, err := c.query("event", "source", "key", "position", "state", "since", "until", "after", "limit")
+	if err != nil {
+		return err
+	}
+	q, err := parseDeliveryQuery(values)
+	if err != nil {
+		return err
+	}
+	page, err := a.opts.Ledger.Deliveries(c.r.Context(), c.arg, q)
+	if err != nil {
+		return err
+	}
+	if page.Deliveries == nil {
+		page.Deliveries = []tandem.Delivery{}
+	}
+	if page.Next != "" {
+		c.linkNext(values, page.Next)
+	}
+	c.w.Header().Set("Cache-Control", "no-store")
+	httpx.WriteJSON(&c.w, http.StatusOK, &page)
+	return nil
+}
+
+func parseDeliveryQuery(values url.Values) (q tandem.DeliveryQuery, err error) {
+	if q.After, q.Limit, err = paging(values); err != nil {
+		return q, err
+	}
+	bad := faults{text: "the query is invalid"}
+	q.ID, q.Source, q.Key, q.State = values.Get("event"), values.Get("source"), values.Get("key"), values.Get("state")
+	if q.State != "" && !slices.Contains(deliveryStates, q.State) {
+		bad.add("state", "must be one of %s", strings.Join(deliveryStates, ", "))
+	}
+	if v := values.Get("position"); v != "" {
+		if p, err := tandem.ParsePosition(v); err != nil {
+			bad.add("position", "must be topic/partition/offset")
+		} else {
+			q.Position = &p
+		}
+	}
+	for _, t := range []struct {
+		name string
+		into *time.Time
+	}{{"since", &q.Since}, {"until", &q.Until}} {
+		v := values.Get(t.name)
+		if v == "" {
+			continue
+		}
+		at, ok := tandem.ParseTime(v)
+		if !ok {
+			bad.add(t.name, "must be an RFC 3339 time such as 2026-01-31T09:30:00Z")
+		}
+		*t.into = at
+	}
+	if q.Source != "" && q.ID == "" {
+		bad.add("source", "goes with event")
+	}
+	if bad.err != nil {
+		return q, bad.err
+	}
+	return q, nil
+}

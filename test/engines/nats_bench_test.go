@@ -1,0 +1,267 @@
+package engines
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/eventlog"
+	"github.com/tandem-hybrid/tandem/eventlog/driver"
+	"github.com/tandem-hybrid/tandem/eventlog/natslog"
+)
+
+// natsBench is a topic of a log and streams of a client of its own, side by side on one server that syncs always.
+type natsBench struct {
+	log   *eventlog.Log
+	topic string
+	js    jetstream.JetStream
+	name  string // begins the subjects of the client
+	parts int
+}
+
+// natsBenchURL is TANDEM_NATS, or a server in this process over TCP.
+func natsBenchURL(b testing.TB) string {
+	if url := os.Getenv("TANDEM_NATS"); url != "" {
+		return url
+	}
+	s := natsServer(b, func(o *server.Options) { o.DontListen, o.Host, o.Port, o.SyncAlways = false, "127.0.0.1", -1, true })
+	return "nats://" + s.Addr().String()
+}
+
+func newNATSBench(b *testing.B, parts int, cache int64) *natsBench {
+	url := natsBenchURL(b)
+	e, err := natslog.Open(b.Context(), natslog.Options{URL: url, Prefix: natsPrefix(), Replicas: natsReplicas(), SyncAlways: true, CacheBytes: cache})
+	if err != nil {
+		b.Fatal(err)
+	}
+	log, err := eventlog.Open(b.Context(), e, eventlog.Options{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { log.Close() })
+	if _, err := log.CreateTopic(b.Context(), tandem.Topic{Name: "bench", Partitions: parts}); err != nil {
+		b.Fatal(err)
+	}
+	nc, err := nats.Connect(url)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(nc.Close)
+	n := &natsBench{log: log, topic: "bench", name: strings.ReplaceAll(natsPrefix(), "t", "c"), parts: parts}
+	if n.js, err = jetstream.New(nc, jetstream.WithPublishAsyncMaxPending(4000)); err != nil {
+		b.Fatal(err)
+	}
+	for p := range parts {
+		if _, err := n.js.CreateStream(b.Context(), jetstream.StreamConfig{Name: fmt.Sprintf("%s_%d", n.name, p), Subjects: []string{fmt.Sprintf("%s.%d", n.name, p)},
+			Replicas: natsReplicas(), DenyDelete: true, AllowDirect: true, AllowAtomicPublish: true}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return n
+}
+
+func (n *natsBench) event(i int) tandem.Event {
+	return tandem.Event{Source: "/bench", Type: "bench.event", Subject: fmt.Sprint("key-", i%1000), DataContentType: "application/json", Data: fmt.Appendf(nil, `{"n": %d, "pad": "%0180d"}`, i, i)}
+}
+
+// msg is what the engine writes for an event, as its own client would write it.
+func (n *natsBench) msg(i int) *nats.Msg {
+	ev := n.event(i)
+	return &nats.Msg{Subject: fmt.Sprintf("%s.%d", n.name, i%n.parts), Data: ev.Data, Header: nats.Header{"ce-specversion": {"1.0"}, "ce-id": {"0195f2c4-7b7e-7d1c-9b0a-1234567890ab"},
+		"ce-source": {ev.Source}, "ce-type": {ev.Type}, "ce-subject": {ev.Subject}, "ce-datacontenttype": {ev.DataContentType},
+		"Tandem-Meta": {"1;a=1795866536521696509;d=1"}}}
+}
+
+func (n *natsBench) append(b testing.TB, from, count int) {
+	events := make([]tandem.Event, count)
+	for i := range events {
+		events[i] = n.event(from + i)
+	}
+	if _, err := n.log.Append(context.Background(), n.topic, events); err != nil {
+		b.Error(err)
+	}
+}
+
+func (n *natsBench) publish(b testing.TB, from, count int) {
+	if count == 1 {
+		if _, err := n.js.PublishMsg(context.Background(), n.msg(from)); err != nil {
+			b.Error(err)
+		}
+		return
+	}
+	futures := make([]jetstream.PubAckFuture, count)
+	for i := range futures {
+		f, err := n.js.PublishMsgAsync(n.msg(from + i))
+		if err != nil {
+			b.Error(err)
+			return
+		}
+		futures[i] = f
+	}
+	for _, f := range futures {
+		select {
+		case <-f.Ok():
+		case err := <-f.Err():
+			b.Error(err)
+		}
+	}
+}
+
+// natsMeasured is what calls took.
+type natsMeasured struct {
+	calls []time.Duration
+	all   time.Duration
+}
+
+// measure runs calls of write in a number of goroutines.
+func (m *natsMeasured) measure(b *testing.B, writers, calls, count int, write func(b testing.TB, from, count int)) {
+	took := make([]time.Duration, calls)
+	var wg sync.WaitGroup
+	start := time.Now()
+	for w := range writers {
+		wg.Go(func() {
+			for c := w; c < calls; c += writers {
+				t := time.Now()
+				write(b, c*count, count)
+				took[c] = time.Since(t)
+			}
+		})
+	}
+	wg.Wait()
+	m.all += time.Since(start)
+	m.calls = append(m.calls, took...)
+}
+
+func (m *natsMeasured) rate(count int) float64 { return float64(len(m.calls)*count) / m.all.Seconds() }
+
+func (m *natsMeasured) median() time.Duration {
+	slices.Sort(m.calls)
+	return m.calls[len(m.calls)/2]
+}
+
+// BenchmarkNATSAppend compares Append with nats.go's own client, which publishes the same messages and waits for all answers, in turns.
+func BenchmarkNATSAppend(b *testing.B) {
+	for _, c := range []struct{ parts, writers, count int }{{1, 1, 1}, {8, 1, 1}, {1, 64, 1}, {8, 64, 1}, {8, 512, 1}, {1, 1, 1000}, {8, 1, 1000}, {8, 4, 1000}} {
+		b.Run(fmt.Sprintf("parts=%d/writers=%d/count=%d", c.parts, c.writers, c.count), func(b *testing.B) {
+			n := newNATSBench(b, c.parts, 0)
+			n.append(b, 0, 1)
+			n.publish(b, 0, 1)
+			b.ResetTimer()
+			b.ReportAllocs()
+			var ours, client natsMeasured
+			const rounds = 10
+			calls := max(c.writers*2, b.N/c.count/rounds)
+			for range rounds {
+				b.StopTimer()
+				client.measure(b, c.writers, calls, c.count, n.publish)
+				b.StartTimer()
+				ours.measure(b, c.writers, calls, c.count, n.append)
+			}
+			b.ReportMetric(ours.rate(c.count), "events/s")
+			b.ReportMetric(ours.rate(c.count)/client.rate(c.count), "x-client")
+			b.ReportMetric(float64(ours.median().Microseconds())/1000, "p50-ms")
+			b.ReportMetric(float64((ours.median()-client.median()).Microseconds())/1000, "p50-added-ms")
+		})
+	}
+}
+
+// BenchmarkNATSRead reads a topic from its start, by direct gets, beside a consumer of nats.go that does the same.
+func BenchmarkNATSRead(b *testing.B) {
+	n := newNATSBench(b, 1, -1)
+	total := max(b.N/1000, 1) * 1000
+	for i := 0; i < total; i += 1000 {
+		n.append(b, i, 1000)
+		n.publish(b, i, 1000)
+	}
+	info, err := n.log.Topic(b.Context(), n.topic)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.ReportAllocs()
+	b.ResetTimer()
+	start := time.Now()
+	var got []tandem.Record
+	for from := uint64(1); from <= uint64(total); {
+		if got, err = n.log.ReadPartition(b.Context(), info.ID, 0, from, 1000, got[:0]); err != nil || len(got) == 0 {
+			b.Fatal(len(got), err)
+		}
+		from = got[len(got)-1].Position.Offset + 1
+	}
+	rate := float64(total) / time.Since(start).Seconds()
+	b.StopTimer()
+	c, err := n.js.OrderedConsumer(b.Context(), n.name+"_0", jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		b.Fatal(err)
+	}
+	it, err := c.Messages(jetstream.PullMaxMessages(1000))
+	if err != nil {
+		b.Fatal(err)
+	}
+	start = time.Now()
+	for range total {
+		if _, err := it.Next(); err != nil {
+			b.Fatal(err)
+		}
+	}
+	own := float64(total) / time.Since(start).Seconds()
+	it.Stop()
+	b.ReportMetric(rate, "events/s")
+	b.ReportMetric(rate/own, "x-client")
+}
+
+// BenchmarkNATSStart opens a log with a million state records (10,000 without TANDEM_SOAK=1), with an index and without.
+func BenchmarkNATSStart(b *testing.B) {
+	records := 10_000
+	if os.Getenv("TANDEM_SOAK") == "1" {
+		records = 1_000_000
+	}
+	o := natslog.Options{URL: natsBenchURL(b), Prefix: natsPrefix(), Replicas: natsReplicas(), Dir: b.TempDir()}
+	e, err := natslog.Open(b.Context(), o)
+	if err != nil {
+		b.Fatal(err)
+	}
+	start := time.Now()
+	var wg sync.WaitGroup
+	for w := range 4 {
+		wg.Go(func() {
+			for i := w * 1000; i < records; i += 4000 {
+				ops := make([]driver.StateOp, 1000)
+				for j := range ops {
+					ops[j] = driver.StateOp{Key: fmt.Sprintf("delivery/s/ship/parked/%09d", i+j), Value: make([]byte, 100)}
+				}
+				if err := putNATSState(e, nil, ops...); err != nil {
+					b.Error(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	b.Logf("%d records written in %v", records, time.Since(start))
+	for name, dir := range map[string]func() string{"index": func() string { return o.Dir }, "none": b.TempDir} {
+		b.Run(name, func(b *testing.B) {
+			for range b.N {
+				if err := e.Close(); err != nil {
+					b.Fatal(err)
+				}
+				o := o
+				o.Dir = dir()
+				start := time.Now()
+				if e, err = natslog.Open(b.Context(), o); err != nil {
+					b.Fatal(err)
+				}
+				b.ReportMetric(float64(time.Since(start).Milliseconds()), "start-ms")
+			}
+		})
+	}
+	e.Close()
+}
