@@ -139,7 +139,10 @@ type bed struct {
 	log  *eventlog.Log
 	m    *Manager
 	opts Options
-	ends map[string]*endpointFake
+	ends struct {
+		sync.Mutex
+		of map[string]*endpointFake
+	}
 	real bool // the clock is the machine's
 }
 
@@ -161,7 +164,7 @@ func newBed(t *testing.T) *bed {
 
 // furnish opens the log over an engine.
 func (b *bed) furnish(drv driver.Driver, logger *slog.Logger) {
-	b.ctx, b.ends = context.Background(), map[string]*endpointFake{}
+	b.ctx, b.ends.of = context.Background(), map[string]*endpointFake{}
 	var err error
 	if b.log, err = eventlog.Open(b.ctx, drv, eventlog.Options{Logger: logger, MaxEventBytes: 64 << 10}); err != nil {
 		b.t.Fatal(err)
@@ -191,10 +194,12 @@ func (b *bed) topic(name string, partitions int) {
 }
 
 func (b *bed) endpoint(service string) *endpointFake {
-	f := b.ends[service]
+	b.ends.Lock()
+	defer b.ends.Unlock()
+	f := b.ends.of[service]
 	if f == nil {
 		f = &endpointFake{}
-		b.ends[service] = f
+		b.ends.of[service] = f
 	}
 	return f
 }
