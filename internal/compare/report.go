@@ -1,0 +1,150 @@
+package compare
+
+import "time"
+
+// ReportVersion is the version of the JSON form of a Report. A field may be added without a new version.
+const ReportVersion = 1
+
+// Report is what a run found. Its JSON form is what `tandem compare --json FILE` writes; durations are nanoseconds there.
+type Report struct {
+	Version  int           `json:"version"`
+	Command  string        `json:"command"` // repeats the run
+	Began    time.Time     `json:"began"`
+	Took     time.Duration `json:"took"`
+	Partial  string        `json:"partial,omitempty"` // why the run ended before its plan was done
+	Seed     uint64        `json:"seed"`
+	Repeats  int           `json:"repeats"` // how often each cell ran; with 3 or more there are confidence intervals
+	Machine  Machine       `json:"machine"`
+	Findings []Finding     `json:"findings"` // one per scenario, in the order of the plan
+	Advice   []Advice      `json:"advice"`
+	// NotMeasured says in sentences what a reader could believe was measured and was not.
+	NotMeasured []string `json:"notMeasured"`
+}
+
+// Machine is where the run took place.
+type Machine struct {
+	OS, Arch, CPU string
+	Cores         int
+	MemoryBytes   int64
+	Version       string // of Tandem
+	Commit        string
+}
+
+// Finding is one scenario: a question, what is written about it, and the cells that answer it.
+type Finding struct {
+	Scenario string        `json:"scenario"` // as in --scenario
+	Title    string        `json:"title"`
+	Question string        `json:"question"`
+	Expected []Expectation `json:"expected"`
+	Cells    []Cell        `json:"cells"`
+}
+
+// Expectation is what the literature says before the run, and whether the run agreed.
+type Expectation struct {
+	Claim  string `json:"claim"`
+	Source string `json:"source"` // author, title, year
+	Agreed string `json:"agreed"` // "yes", "no", "partly" or "not measured"
+	Figure string `json:"figure"` // what it rests on, a sentence
+}
+
+// Advice is a recommendation for one link.
+type Advice struct {
+	Link   string `json:"link"`  // such as "orders -> payments"
+	Style  string `json:"style"` // "request", "event", or "either"
+	Reason string `json:"reason"`
+	Figure string `json:"figure"` // the figure that it rests on, with its cells
+}
+
+// Cell is one style under one load. What a scenario does not measure is nil or absent, never zero.
+type Cell struct {
+	Style  string  `json:"style"` // such as "request", "event", "poll", "sse"
+	Params []Param `json:"params"`
+	// NotReachable says why this machine could not give the cell the load that it asks for. Such a cell has no latencies.
+	NotReachable string        `json:"notReachable,omitempty"`
+	Warmup       time.Duration `json:"warmup,omitempty"`
+	Took         time.Duration `json:"took"`
+	Load         Load          `json:"load"`
+	Answered     *Latency      `json:"answered,omitempty"` // from the time an attempt was due until the caller had its answer
+	Done         *Latency      `json:"done,omitempty"`     // from the same time until all work that it set off was done
+	Outcome      Outcome       `json:"outcome"`
+	PerUnit      PerUnit       `json:"perUnit"`
+	Processes    []Process     `json:"processes"`
+	// MustBeUp are the processes without which a caller does not succeed.
+	MustBeUp []string `json:"mustBeUp,omitempty"`
+	Faults   []Fault  `json:"faults,omitempty"`
+	Samples  []Sample `json:"samples,omitempty"` // one per interval, from the beginning of the cell
+}
+
+// Param is what sets a cell apart from its neighbours, such as {"rate", "200/s"}.
+type Param struct{ Name, Value string }
+
+// Load is what was offered, open loop: attempts are due by the clock, whatever became of earlier ones.
+type Load struct {
+	Rate    float64 `json:"rate"`    // units of work a second that were due
+	Reached float64 `json:"reached"` // that were begun in time, so that the generator kept its promise
+	Units   int64   `json:"units"`
+}
+
+// Latency is a distribution. Intervals are half widths at 95 %, over repeats; zero with fewer than three repeats.
+type Latency struct {
+	Count         int64         `json:"count"`
+	P50, P90, P99 time.Duration // 0.5, 0.9, 0.99
+	P999, Max     time.Duration
+	P50Interval   time.Duration `json:",omitempty"`
+	P99Interval   time.Duration `json:",omitempty"`
+	Curve         []Quantile    `json:"curve,omitempty"` // for a plot, rising
+}
+
+// Quantile says that a share of At of all took no longer than Took.
+type Quantile struct {
+	At   float64       `json:"at"`
+	Took time.Duration `json:"took"`
+}
+
+// Outcome counts units of work.
+type Outcome struct {
+	Accepted int64 `json:"accepted"` // the caller was told that it is or will be done
+	Refused  int64 `json:"refused"`  // the caller was told that it is not
+	Unknown  int64 `json:"unknown"`  // the caller was told nothing
+	Lost     int64 `json:"lost"`     // accepted, and never done
+	Twice    int64 `json:"twice"`    // an effect of it happened more than once
+	HalfDone int64 `json:"halfDone"` // some effects happened, others never did
+}
+
+// PerUnit is the cost of one unit of work.
+type PerUnit struct {
+	Requests  *float64       `json:"requests,omitempty"`
+	WireBytes *float64       `json:"wireBytes,omitempty"` // HTTP bytes in both directions, headers included
+	DiskBytes *float64       `json:"diskBytes,omitempty"`
+	CPU       *time.Duration `json:"cpu,omitempty"` // of all processes but the generator
+}
+
+// Process is what one process used during a cell.
+type Process struct {
+	Name        string        `json:"name"`
+	CPU         time.Duration `json:"cpu"`
+	MemoryBytes int64         `json:"memoryBytes"` // the most that was resident
+}
+
+// Fault is what was done to a process during a cell.
+type Fault struct {
+	Process string        `json:"process"`
+	Kind    string        `json:"kind"` // "down", "slow=500ms", "error=30%"
+	At      time.Duration `json:"at"`   // since the beginning of the cell
+	For     time.Duration `json:"for"`
+	// Recovered is how long after the fault's end callers succeeded as before it; nil when they did not within the cell.
+	Recovered *time.Duration `json:"recovered,omitempty"`
+	// Drained is how long after the fault's end all work that waited was done; nil when it was not within the cell.
+	Drained *time.Duration `json:"drained,omitempty"`
+}
+
+// Sample is one interval of a cell.
+type Sample struct {
+	At       time.Duration `json:"at"` // its beginning
+	Due      int64         `json:"due"`
+	Accepted int64         `json:"accepted"`
+	Refused  int64         `json:"refused"`
+	Done     int64         `json:"done"`
+	Backlog  int64         `json:"backlog"` // accepted and not done, at its end
+	P99      time.Duration `json:"p99"`     // of the answers in it
+}
