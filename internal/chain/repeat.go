@@ -11,10 +11,12 @@ import (
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
 )
 
-// What is remembered of a chain whose cause had an id that its publisher chose: chain/REF, with the reference of the cause. It is
-// stored in the same step, after the events where the engine is not atomic: where it is, the chain is complete.
+// Prefix begins the state records of this room: what is remembered of a chain whose cause had an id that its publisher chose, under
+// the reference of the cause. It is stored in the same step, after the events where the engine is not atomic: where it is, the chain is
+// complete. It holds no places, so that it is true in a copy of the log, too.
+const Prefix = "chain/"
+
 const (
-	recordPrefix  = "chain/"
 	recordVersion = 1
 	// recordKept is how long, as ids are remembered.
 	recordKept  = 24 * time.Hour
@@ -48,7 +50,7 @@ type found struct {
 }
 
 func (m *memory) key() string {
-	return recordPrefix + tandem.Ref(m.cause.Topic, m.cause.Event.Source, m.cause.Event.ID)
+	return Prefix + tandem.Ref(m.cause.Topic, m.cause.Event.Source, m.cause.Event.ID)
 }
 
 func (m *memory) record(events []eventlog.TopicEvent) driver.StateOp {
@@ -214,12 +216,12 @@ func (c *Chain) sweep() {
 }
 
 func (c *Chain) sweepOnce(ctx context.Context) error {
-	from := recordPrefix
+	from := Prefix
 	for from != "" && ctx.Err() == nil {
 		var tx eventlog.Tx
 		start := from
 		from = ""
-		err := c.log.ScanStateFrom(ctx, recordPrefix, start, func(key string, value []byte) bool {
+		err := c.log.ScanStateFrom(ctx, Prefix, start, func(key string, value []byte) bool {
 			var r struct {
 				Since time.Time `json:"since"`
 			}

@@ -182,6 +182,13 @@ func TestRequestBreaker(t *testing.T) {
 		if len(rows) != 6 || rows[0].Flow != "flow-a" || rows[0].Position != (tandem.Position{}) {
 			t.Errorf("%d rows: %+v", len(rows), rows)
 		}
+		b.stop()
+		b.migrate(true)
+		b.linked()
+		b.start(s)
+		if moved := b.rows(tandem.DeliveryQuery{State: tandem.DeliveryFailed}); len(moved) != len(rows) {
+			t.Errorf("%d of %d rows in a copy of the log", len(moved), len(rows))
+		}
 	})
 }
 
