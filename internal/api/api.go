@@ -146,6 +146,8 @@ type API struct {
 	publishes sync.Pool // *publishing
 	groups    sync.Pool // *group
 
+	looking chan struct{} // slots of those who wait for documents to change
+
 	change sync.Mutex // held while a declaration is compared with its entity tag and changed
 
 	draining context.Context // done when the server stops
@@ -155,7 +157,7 @@ type API struct {
 // New returns the API of a log.
 func New(opts Options) *API {
 	opts.setDefaults()
-	a := &API{opts: opts, log: opts.Log}
+	a := &API{opts: opts, log: opts.Log, looking: make(chan struct{}, maxLookers)}
 	a.metrics = newMetrics(&opts)
 	a.resources = resources(a.metrics)
 	a.declared = newDeclarations(opts.Log)
@@ -165,7 +167,7 @@ func New(opts Options) *API {
 	return a
 }
 
-// Drain lets those go who wait for leases: they are told to ask again later, as all who come after them.
+// Drain lets those go who wait for documents to change, and for leases: they are told to ask again later, as all who come after them.
 func (a *API) Drain() { a.drain() }
 
 // Close takes the API's registration off the log. Requests under way are not waited for: that is the http.Server's to do.
