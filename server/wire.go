@@ -18,6 +18,7 @@ import (
 	"github.com/tandem-hybrid/tandem/internal/condition"
 	"github.com/tandem-hybrid/tandem/internal/delivery"
 	"github.com/tandem-hybrid/tandem/internal/gateway"
+	"github.com/tandem-hybrid/tandem/internal/health"
 	"github.com/tandem-hybrid/tandem/internal/operation"
 	"github.com/tandem-hybrid/tandem/internal/source"
 	"github.com/tandem-hybrid/tandem/internal/stream"
@@ -29,6 +30,7 @@ type running struct {
 	declarations declarations
 	operations   *operation.Operations
 	streams      *stream.Streams
+	health       *health.Services
 	delivery     *delivery.Manager
 	sources      *source.Sources
 	auth         *auth.Auth
@@ -99,8 +101,23 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 	r.onStop(r.streams.Stop)
 	conditions := condition.New(condition.Options{Logger: logger})
 	metrics := prometheus.NewRegistry()
+
+	// Who answers: services, as far as they are checked.
+	r.health = health.New(health.Options{
+		Changed: func(service string, healthy bool) {
+			if healthy {
+				r.delivery.Recovered(service)
+			}
+		},
+		Metrics:   metrics,
+		UserAgent: "Tandem/" + opts.Version + " health check",
+		Logger:    logger,
+	})
+	r.onStop(r.health.Stop)
 	r.delivery = delivery.New(r.log, delivery.Options{
 		Services:    r.declarations.Service,
+		Through:     r.health.Through,
+		Healthy:     r.health.Healthy,
 		Secrets:     opts.Secrets,
 		Egress:      opts.Egress,
 		Conditions:  conditions.Compile,
@@ -118,6 +135,7 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 		Operations:    r.operations,
 		Streams:       r.streams,
 		Conditions:    conditions.Compile,
+		Through:       r.health.Through,
 		MaxEventBytes: opts.MaxEventBytes,
 		Observe:       r.requests.observe,
 		Logger:        logger,
@@ -152,6 +170,7 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 		Ledger:        r.delivery,
 		Replays:       r.delivery,
 		Conditions:    conditions.Compile,
+		Services:      r.health.Status,
 		Config:        &configuration{declarations: &r.declarations, reload: s.Reload},
 		MaxEventBytes: opts.MaxEventBytes,
 		Window:        window,

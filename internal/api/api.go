@@ -105,6 +105,7 @@ type Options struct {
 	Config        Config
 	// Conditions compiles the text of sql and cel in filters. Nil refuses them.
 	Conditions func(dialect, text string) (tandem.Condition, error)
+	Services   func() []tandem.ServiceHealth // those that are checked, for the status; nil shows none
 
 	Metrics *prometheus.Registry // nil means one of its own
 	Logger  *slog.Logger         // nil means slog.Default

@@ -28,8 +28,9 @@ type status struct {
 	Operations int           `json:"operations"`
 	Window     *windowStatus `json:"window,omitempty"`
 
-	Capabilities []driver.Capability `json:"capabilities"` // what the engine declares
-	Warnings     []string            `json:"warnings,omitempty"`
+	Services     []tandem.ServiceHealth `json:"services,omitempty"` // base URLs of services that are checked
+	Capabilities []driver.Capability    `json:"capabilities"`       // what the engine declares
+	Warnings     []string               `json:"warnings,omitempty"`
 }
 
 type windowStatus struct {
@@ -63,6 +64,9 @@ func (a *API) statusNow() *status {
 		if !w.Oldest.IsZero() {
 			st.Window.Oldest = w.Oldest.UTC().Format(time.RFC3339)
 		}
+	}
+	if a.opts.Services != nil {
+		st.Services = a.opts.Services()
 	}
 	return &st
 }

@@ -14,6 +14,7 @@ import (
 func (p *parser) check(o *server.Options) {
 	for _, s := range o.Services {
 		p.required(value{p.nearest(join("/services", s.Name)), join("/services", s.Name)}, "url", s.URL != "")
+		p.checkDeclaredService(s)
 	}
 	for _, t := range o.Topics {
 		if t.Kafka.Topic != "" && o.Engine.Kafka == nil {

@@ -39,6 +39,9 @@ type Options struct {
 	// Conditions compiles the text of sql and cel in the filters of streams. Nil refuses them.
 	Conditions func(dialect, text string) (tandem.Condition, error)
 
+	// Through returns what carries the requests to a service over what makes its connections. Nil means just that.
+	Through func(service tandem.Service, next http.RoundTripper) http.RoundTripper
+
 	MaxEventBytes int          // default of Route.MaxBodyBytes on topic routes; zero means tandem.DefaultMaxEventBytes
 	Logger        *slog.Logger // nil means slog.Default
 
@@ -66,6 +69,9 @@ func New(log *eventlog.Log, opts Options) *Gateway {
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
+	}
+	if opts.Through == nil {
+		opts.Through = func(_ tandem.Service, next http.RoundTripper) http.RoundTripper { return next }
 	}
 	g := &Gateway{log: log, opts: opts, bodyTimeout: bodyTimeout}
 	// What the proxy logs is mostly clients that left.
