@@ -66,8 +66,25 @@ func (p *parser) checkSubscription(o *server.Options, s tandem.Subscription) {
 			return o.Services[i], true
 		}}))
 	}
+	p.warnUnchecked(o, at, s)
 	p.warnTopics(o, at+"/topics", s.Topics)
 	p.warnTopic(o, at+"/replies", s.Replies)
+}
+
+// warnUnchecked warns of a request link whose service is not known to be there before somebody waits for it.
+func (p *parser) warnUnchecked(o *server.Options, at string, s tandem.Subscription) {
+	if s.Mode != tandem.DeliverRequest {
+		return
+	}
+	if s.URL != "" {
+		p.warn(p.nearest(at+"/url"), at+"/url", "a request link to a URL has no health check; declare a service with \"health\" and name that")
+		return
+	}
+	for _, service := range o.Services {
+		if service.Name == s.Service && service.Health == nil {
+			p.warn(p.nearest(at+"/service"), at+"/service", "a request link calls %q, which has no health check; add \"health: {path: /healthz}\" to the service", s.Service)
+		}
+	}
 }
 
 // checkService reports a service that is not declared.
