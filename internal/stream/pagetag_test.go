@@ -167,6 +167,22 @@ func TestPollWithTag(t *testing.T) {
 			if _, page := get(h, "topic=a&cursor="+escape(r.page.Cursor)); len(page.Events) > 0 {
 				t.Errorf("behind it: %s", numbers(page))
 			}
+			// However many come at once, it gets no longer than its limit.
+			go func() {
+				resp, page := get(h, query, "If-None-Match", r.resp.Header.Get("ETag"), "Prefer", "wait=300")
+				done <- result{resp, page}
+			}()
+			waitOpen(t, h, 1)
+			batch := make([]tandem.Event, 5)
+			for i := range batch {
+				batch[i] = tandem.Event{Source: "/test", Type: "t", Subject: "k"}
+			}
+			if _, err := h.log.Append(context.Background(), "a", batch); err != nil {
+				t.Fatal(err)
+			}
+			if r := <-done; len(r.page.Events) != 3 {
+				t.Errorf("%d events where 3 are the limit", len(r.page.Events))
+			}
 		})
 	}
 }
