@@ -77,10 +77,6 @@ func (p *parser) warnUnchecked(o *server.Options, at string, s tandem.Subscripti
 	if s.Mode != tandem.DeliverRequest {
 		return
 	}
-	if s.URL != "" {
-		p.warn(p.nearest(at+"/url"), at+"/url", "a request link to a URL has no health check; declare a service with \"health\" and name that")
-		return
-	}
 	for _, service := range o.Services {
 		if service.Name == s.Service && service.Health == nil {
 			p.warn(p.nearest(at+"/service"), at+"/service", "a request link calls %q, which has no health check; add \"health: {path: /healthz}\" to the service", s.Service)

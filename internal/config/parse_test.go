@@ -126,7 +126,6 @@ routes:
 	}
 	want := []string{
 		`t.yaml:4:32: subscriptions.u.service: a request link calls "a", which has no health check; add "health: {path: /healthz}" to the service`,
-		`t.yaml:7:28: subscriptions.l.url: a request link to a URL has no health check; declare a service with "health" and name that`,
 		`t.yaml:9:63: routes[0].stream.publish.topic: topic "chta" is not declared in this file; did you mean "chat"?`,
 		`t.yaml:10:45: routes[1].stream.topics[1]: "talk.*" matches no topic of this file`,
 		`t.yaml:11:29: routes[2].topic: topic "said" is not declared in this file; declare it under topics, or create it through the API before it is used`,
