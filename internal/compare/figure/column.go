@@ -24,30 +24,33 @@ type Column struct {
 }
 
 // Latencies are the columns of time. A cell that was not reachable has none, whatever it holds.
-var Latencies = append(latency("answered", func(c *compare.Cell) *compare.Latency { return c.Answered }, 0, 5, 1, 3, 4),
-	latency("all done", func(c *compare.Cell) *compare.Latency { return c.Done }, 6, 9, 2, 8, 9)...)
+var Latencies = []Column{
+	latency("answered", "p50", 0, answered, func(l *compare.Latency) (took, interval time.Duration) { return l.P50, l.P50Interval }),
+	latency("answered", "p90", 6, answered, func(l *compare.Latency) (took, interval time.Duration) { return l.P90, 0 }),
+	latency("answered", "p99", 1, answered, func(l *compare.Latency) (took, interval time.Duration) { return l.P99, l.P99Interval }),
+	latency("answered", "p99.9", 4, answered, func(l *compare.Latency) (took, interval time.Duration) { return l.P999, 0 }),
+	latency("answered", "max", 5, answered, func(l *compare.Latency) (took, interval time.Duration) { return l.Max, 0 }),
+	latency("all done", "p50", 3, allDone, func(l *compare.Latency) (took, interval time.Duration) { return l.P50, l.P50Interval }),
+	latency("all done", "p99", 2, allDone, func(l *compare.Latency) (took, interval time.Duration) { return l.P99, l.P99Interval }),
+	latency("all done", "max", 7, allDone, func(l *compare.Latency) (took, interval time.Duration) { return l.Max, 0 }),
+}
 
-func latency(of string, get func(*compare.Cell) *compare.Latency, ranks ...int) []Column {
-	quantile := func(rank int, name string, took, interval func(*compare.Latency) time.Duration) Column {
-		return Column{Of: of, Name: name, Rank: rank, Get: func(c *compare.Cell) Value {
-			l := get(c)
-			if l == nil || l.Count == 0 || c.NotReachable != "" {
-				return Value{}
-			}
-			v := Value{Text: Duration(took(l))}
-			if interval != nil && interval(l) > 0 {
-				v.Note = "± " + Duration(interval(l))
-			}
-			return v
-		}}
-	}
-	return []Column{
-		quantile(ranks[0], "p50", func(l *compare.Latency) time.Duration { return l.P50 }, func(l *compare.Latency) time.Duration { return l.P50Interval }),
-		quantile(ranks[1], "p90", func(l *compare.Latency) time.Duration { return l.P90 }, nil),
-		quantile(ranks[2], "p99", func(l *compare.Latency) time.Duration { return l.P99 }, func(l *compare.Latency) time.Duration { return l.P99Interval }),
-		quantile(ranks[3], "p99.9", func(l *compare.Latency) time.Duration { return l.P999 }, nil),
-		quantile(ranks[4], "max", func(l *compare.Latency) time.Duration { return l.Max }, nil),
-	}
+func answered(c *compare.Cell) *compare.Latency { return c.Answered }
+func allDone(c *compare.Cell) *compare.Latency  { return c.Done }
+
+func latency(of, name string, rank int, get func(*compare.Cell) *compare.Latency, figure func(*compare.Latency) (took, interval time.Duration)) Column {
+	return Column{Of: of, Name: name, Rank: rank, Get: func(c *compare.Cell) Value {
+		l := get(c)
+		if l == nil || l.Count == 0 || c.NotReachable != "" {
+			return Value{}
+		}
+		took, interval := figure(l)
+		v := Value{Text: Duration(took)}
+		if v.Text != "" && interval > 0 {
+			v.Note = "± " + Duration(interval)
+		}
+		return v
+	}}
 }
 
 // Outcomes are the columns of what became of the work.
@@ -77,7 +80,7 @@ var Outcomes = []Column{
 }
 
 func outcome(name string, rank int, bad bool, get func(*compare.Outcome) int64) Column {
-	return Column{Of: "became of it", Name: name, Rank: rank, Get: func(c *compare.Cell) Value {
+	return Column{Of: "outcome", Name: name, Rank: rank, Get: func(c *compare.Cell) Value {
 		if c.Outcome == (compare.Outcome{}) {
 			return Value{} // nothing was counted
 		}
@@ -104,7 +107,7 @@ var Costs = []Column{
 		}
 		return Value{Text: Duration(*c.PerUnit.CPU)}
 	}},
-	{Of: "must be up", Name: "processes", Rank: 10, Get: func(c *compare.Cell) Value {
+	{Of: "to succeed", Name: "must be up", Rank: 10, Get: func(c *compare.Cell) Value {
 		if len(c.MustBeUp) == 0 {
 			return Value{}
 		}

@@ -101,7 +101,7 @@ func TestFaults(t *testing.T) {
 	}
 	soon, late := time.Duration(0), 1200*time.Millisecond
 	f.Recovered, f.Drained = &soon, &late
-	if got := FaultEnd(f); got != "callers succeeded as before at once; all work that waited was done 1.20 s after its end" {
+	if got := FaultEnd(f); got != "callers succeeded as before at once; all work that waited was done 1.20 s after the fault ended" {
 		t.Error(got)
 	}
 }
@@ -127,10 +127,10 @@ func TestColumns(t *testing.T) {
 		cell    compare.Cell
 		want    string
 	}{
-		"nothing of time":   {Latencies, compare.Cell{}, "||||||||||"},
-		"no answers":        {Latencies, compare.Cell{Answered: &compare.Latency{}}, "||||||||||"},
-		"answers":           {Latencies, compare.Cell{Answered: l}, "1.00 ms± 10.0 µs||1.00 s||||||||"},
-		"not reachable":     {Latencies, compare.Cell{Answered: l, Done: l, NotReachable: "busy"}, "||||||||||"},
+		"nothing of time":   {Latencies, compare.Cell{}, "||||||||"},
+		"no answers":        {Latencies, compare.Cell{Answered: &compare.Latency{}}, "||||||||"},
+		"answers":           {Latencies, compare.Cell{Answered: l}, "1.00 ms± 10.0 µs||1.00 s||||||"},
+		"not reachable":     {Latencies, compare.Cell{Answered: l, Done: l, NotReachable: "busy"}, "||||||||"},
 		"nothing counted":   {Outcomes, compare.Cell{}, "||||||||"},
 		"counted":           {Outcomes, compare.Cell{Outcome: compare.Outcome{Accepted: 3, Refused: 1, Lost: 2}}, "||375.0 %|125.0 %|0|2!|0|0|"},
 		"rate not reached":  {Outcomes, compare.Cell{Load: compare.Load{Rate: 200, Reached: 150}}, "|200reached 150|||||||"},

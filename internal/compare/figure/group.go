@@ -88,6 +88,18 @@ func FaultName(f compare.Fault) string {
 	return text + " from " + Span(f.At) + " for " + Span(f.For)
 }
 
+// Faults says, for each fault of a series, what followed its end.
+func Faults(s Series) (lines []string) {
+	for _, f := range s.Faults {
+		name := s.Name
+		if len(s.Faults) > 1 {
+			name += ", " + FaultName(f)
+		}
+		lines = append(lines, name+": "+FaultEnd(f))
+	}
+	return lines
+}
+
 // FaultEnd says what followed the end of a fault.
 func FaultEnd(f compare.Fault) string {
 	text := "callers did not succeed as before within the run"
@@ -104,5 +116,5 @@ func after(d string) string {
 	if d == "" {
 		return "at once"
 	}
-	return d + " after its end"
+	return d + " after the fault ended"
 }

@@ -69,9 +69,10 @@ func curve(l *compare.Latency, end float64) (points []point) {
 	for i, q := range quantiles {
 		x := end
 		if q.At < 1 {
-			x = math.Min(atNines(math.Max(q.At, 0)), end)
+			x = atNines(math.Max(q.At, 0))
 		}
-		if n := len(points); q.Took <= 0 || n > 0 && (x-points[n-1].x < end/120 && i < len(quantiles)-1 || points[n-1].x == end && x == end && q.At < 1) {
+		n := len(points)
+		if q.Took <= 0 || x > end || n > 0 && x-points[n-1].x < end/120 && i < len(quantiles)-1 {
 			continue
 		}
 		points = append(points, point{x, float64(q.Took)})
@@ -79,30 +80,35 @@ func curve(l *compare.Latency, end float64) (points []point) {
 	return points
 }
 
-// timeScale is a logarithmic axis that holds the latencies of all cells.
-func timeScale(groups []figure.Group, maxTicks int) (axis, bool) {
+// timeScale is a logarithmic axis that holds the latencies of all cells. Both says that some of them have two; ok, that there are any.
+func timeScale(groups []figure.Group, maxTicks int) (a axis, both, ok bool) {
 	least, most := math.Inf(1), 0.0
 	for _, g := range groups {
 		for _, s := range g.Series {
+			both = both || answered(s.Cell) != nil && done(s.Cell) != nil
 			for _, l := range []*compare.Latency{answered(s.Cell), done(s.Cell)} {
 				if l == nil {
 					continue
 				}
-				low := l.P50
-				if len(l.Curve) > 0 && l.Curve[0].Took > 0 {
-					low = min(low, l.Curve[0].Took)
+				took := []time.Duration{l.P50, l.P90, l.P99, l.P999, l.Max}
+				for _, q := range l.Curve {
+					took = append(took, q.Took)
 				}
-				least, most = math.Min(least, float64(low)), math.Max(most, float64(l.Max))
+				for _, d := range took {
+					if d > 0 {
+						least, most = math.Min(least, float64(d)), math.Max(most, float64(d))
+					}
+				}
 			}
 		}
 	}
 	if most == 0 {
-		return axis{}, false
+		return axis{}, false, false
 	}
-	return logTime(least, most, maxTicks), true
+	return logTime(least, most, maxTicks), both, true
 }
 
-const barWidth, barHeight = 216.0, 20.0
+const barWidth, barHeight = 180.0, 20.0
 
 // bar draws a row's latencies in a table: the answer, and below it the time until all was done.
 func bar(c *compare.Cell, scale axis, class string) template.HTML {
@@ -121,8 +127,15 @@ func bar(c *compare.Cell, scale axis, class string) template.HTML {
 		if both {
 			y = [...]string{"6", "14"}[i]
 		}
-		fmt.Fprintf(&b, `<path class="reach" d="M%s %sH%s"/><path class="most" d="M%s %sH%s"/><circle class="%s" cx="%s" cy="%s" r="3"/>`,
-			x(l.P99), y, x(l.Max), x(l.P50), y, x(l.P99), kind, x(l.P50), y)
+		if l.P99 > 0 && l.Max > 0 {
+			fmt.Fprintf(&b, `<path class="reach" d="M%s %sH%s"/>`, x(l.P99), y, x(l.Max))
+		}
+		if l.P50 > 0 && l.P99 > 0 {
+			fmt.Fprintf(&b, `<path class="most" d="M%s %sH%s"/>`, x(l.P50), y, x(l.P99))
+		}
+		if l.P50 > 0 {
+			fmt.Fprintf(&b, `<circle class="%s" cx="%s" cy="%s" r="3"/>`, kind, x(l.P50), y)
+		}
 	}
 	b.WriteString(`</svg>`)
 	return template.HTML(b.String()) //nolint:gosec // made here of numbers and names of classes
@@ -132,8 +145,14 @@ func bar(c *compare.Cell, scale axis, class string) template.HTML {
 func barAxis(scale axis) template.HTML {
 	var b strings.Builder
 	fmt.Fprintf(&b, `<svg class="bar" width="%s" height="16" aria-hidden="true">`, number(barWidth))
+	room := 0.0
 	for _, t := range scale.ticks {
-		fmt.Fprintf(&b, `<text x="%s" y="12" text-anchor="middle">%s</text>`, number(math.Max(scale.at(t.at, 8, barWidth-16), 14)), template.HTMLEscapeString(t.says))
+		x := math.Max(scale.at(t.at, 8, barWidth-16), 14)
+		if x < room {
+			continue
+		}
+		room = x + 48
+		fmt.Fprintf(&b, `<text x="%s" y="12" text-anchor="middle">%s</text>`, number(x), template.HTMLEscapeString(t.says))
 	}
 	b.WriteString(`</svg>`)
 	return template.HTML(b.String()) //nolint:gosec // made here of numbers and durations

@@ -89,9 +89,6 @@ func overTime(id string, g *figure.Group, colours map[string]string) (plots []*p
 		for _, f := range g.Faults {
 			p.shades = append(p.shades, shade{f.At.Seconds(), (f.At + f.For).Seconds(), f.Process + " " + f.Kind})
 		}
-		if offered {
-			p.lines = append(p.lines, line{name: "offered", class: "offered", points: pointsOf(series[longest(series)], func(b bin) float64 { return float64(b.Due) / b.lasts.Seconds() })})
-		}
 		var described []string
 		for i, s := range g.Series {
 			if len(series[i]) == 0 || s.NotReachable != "" && kind == "p99" {
@@ -99,6 +96,9 @@ func overTime(id string, g *figure.Group, colours map[string]string) (plots []*p
 			}
 			p.lines = append(p.lines, line{name: s.Name, class: colours[s.Style], points: pointsOf(series[i], value)})
 			described = append(described, s.Name+": "+says(s.Name, series[i])+".")
+		}
+		if offered {
+			p.lines = append(p.lines, line{name: "offered", class: "offered", points: pointsOf(series[longest(series)], func(b bin) float64 { return float64(b.Due) / b.lasts.Seconds() })})
 		}
 		p.describe = strings.Join(described, " ")
 		plots = append(plots, p)
@@ -134,7 +134,7 @@ func overTime(id string, g *figure.Group, colours map[string]string) (plots []*p
 		}
 		return "at least " + percent(low)
 	})
-	add("backlog", "Backlog: accepted and not done", linear(mostBacklog, figure.Number), false, func(b bin) float64 { return float64(b.Backlog) }, func(_ string, all []bin) string {
+	add("backlog", "Backlog: accepted and not done", linear(math.Max(mostBacklog, 4), figure.Number), false, func(b bin) float64 { return float64(b.Backlog) }, func(_ string, all []bin) string {
 		high := int64(0)
 		for _, b := range all {
 			high = max(high, b.Backlog)

@@ -150,16 +150,20 @@ func sectionOf(id string, f *compare.Finding, colours map[string]string) section
 	for _, e := range f.Expected {
 		s.Expects = append(s.Expects, verdict(e))
 	}
-	scale, timed := timeScale(groups, 5)
+	scale, both, timed := timeScale(groups, 5)
 	var drawn *axis
+	note := ""
 	if timed {
 		drawn = &scale
+		note = "From the time at which a unit of work was due. The dot is p50; the thick line ends at p99, the thin one at the maximum."
+		if both {
+			note += " Where there are two, the lower one is the time until all work was done."
+		}
 	}
 	for _, t := range []*table{
-		figures(id+"-time", "How long it took", "From the time at which a unit of work was due. The dot is p50; the thick line ends at p99, the thin one at the maximum. "+
-			"Where there are two, the lower one is the time until all work was done.", figure.Latencies, groups, drawn, colours),
-		figures(id+"-outcome", "What became of the work", "", figure.Outcomes, groups, nil, colours),
-		figures(id+"-cost", "What it cost", "", figure.Costs, groups, nil, colours),
+		figures("How long it took", note, figure.Latencies, groups, drawn, colours, true),
+		figures("What became of the work", "", figure.Outcomes, groups, nil, colours, false),
+		figures("What it cost", "", figure.Costs, groups, nil, colours, false),
 	} {
 		if t != nil {
 			s.Tables = append(s.Tables, t)
@@ -190,12 +194,10 @@ func conditionOf(id string, g *figure.Group, all []figure.Group, colours map[str
 		if s.NotReachable != "" {
 			c.Unreachable = append(c.Unreachable, s.Name+": not reachable here, "+s.NotReachable)
 		}
-		for _, f := range s.Faults {
-			c.Faults = append(c.Faults, s.Name+", "+figure.FaultName(f)+": "+figure.FaultEnd(f))
-		}
+		c.Faults = append(c.Faults, figure.Faults(s)...)
 	}
 	plots := make([]*plot, 0, 6)
-	if scale, ok := timeScale(all, 7); ok {
+	if scale, _, ok := timeScale(all, 7); ok {
 		plots = append(plots,
 			distribution(id+"-answered", "Answered within, by percentile", g, answered, scale, colours),
 			distribution(id+"-done", "All work done within, by percentile", g, done, scale, colours))
@@ -205,6 +207,6 @@ func conditionOf(id string, g *figure.Group, all []figure.Group, colours map[str
 			c.Figures = append(c.Figures, fig{p.title, p.svg()})
 		}
 	}
-	c.Behind, c.Used = behind(id+"-behind", g), processes(id+"-used", g)
+	c.Behind, c.Used = behind(g), processes(g)
 	return c
 }

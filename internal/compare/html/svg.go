@@ -75,7 +75,7 @@ func (p *plot) svg() template.HTML {
 	}
 	for i, l := range p.lines {
 		// Lines that cover each other stay visible, since the lower one is wider.
-		width := math.Max(1.75, 3.6-0.9*float64(i))
+		width := math.Max(1.6, 3.1-0.8*float64(i))
 		for _, run := range runs(l.points) {
 			fmt.Fprintf(&b, `<polyline class="line %s" stroke-width="%s" points="`, l.class, number(width))
 			for n, q := range run {

@@ -10,10 +10,10 @@ import (
 )
 
 type table struct {
-	ID, Caption, Note string
-	Spans             []span // over the heads; nil when there are none
-	Heads             []head
-	Bodies            []body
+	Caption, Note string
+	Spans         []span // over the heads; nil when there are none
+	Heads         []head
+	Bodies        []body
 }
 
 type span struct {
@@ -45,13 +45,14 @@ type place struct {
 // Wide is how many columns there are, with that of the names.
 func (t *table) Wide() int { return len(t.Heads) + 1 }
 
-// figures makes a table of columns; nil when no cell has any. With a scale, the first column draws the latencies.
-func figures(id, caption, note string, columns []figure.Column, groups []figure.Group, scale *axis, colours map[string]string) *table {
+// figures makes a table of columns; nil when no cell has any. With a scale, the first column draws the latencies. The first table of a scenario
+// says why a cell was not reachable, also where there are no columns at all.
+func figures(caption, note string, columns []figure.Column, groups []figure.Group, scale *axis, colours map[string]string, first bool) *table {
 	columns = figure.Measured(columns, groups)
-	if len(columns) == 0 {
+	if len(columns) == 0 && !(first && unreachable(groups)) {
 		return nil
 	}
-	t := &table{ID: id, Caption: caption, Note: note}
+	t := &table{Caption: caption, Note: note}
 	if scale != nil {
 		t.Spans, t.Heads = []span{{"", 1}}, []head{{Axis: barAxis(*scale)}}
 	}
@@ -68,7 +69,9 @@ func figures(id, caption, note string, columns []figure.Column, groups []figure.
 		for _, s := range g.Series {
 			r := row{Name: s.Name, Class: colours[s.Style]}
 			if s.NotReachable != "" {
-				r.Whole = "Not reachable here: " + s.NotReachable
+				if r.Whole = "Not reachable here"; first {
+					r.Whole += ": " + s.NotReachable
+				}
 				b.Rows = append(b.Rows, r)
 				continue
 			}
@@ -85,9 +88,20 @@ func figures(id, caption, note string, columns []figure.Column, groups []figure.
 	return t
 }
 
+func unreachable(groups []figure.Group) bool {
+	for _, g := range groups {
+		for _, s := range g.Series {
+			if s.NotReachable != "" {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // behind is the table behind the plots over time.
-func behind(id string, g *figure.Group) *table {
-	t := &table{ID: id, Caption: "Behind the plots over time"}
+func behind(g *figure.Group) *table {
+	t := &table{Caption: "Behind the plots over time"}
 	series := make([][]bin, len(g.Series))
 	var starts []time.Duration
 	for i, s := range g.Series {
@@ -132,8 +146,8 @@ func behind(id string, g *figure.Group) *table {
 }
 
 // processes is the table of what each process used; nil when that was not measured.
-func processes(id string, g *figure.Group) *table {
-	t := &table{ID: id, Caption: "What the processes used"}
+func processes(g *figure.Group) *table {
+	t := &table{Caption: "What the processes used"}
 	only := body{}
 	var names []string
 	for _, s := range g.Series {

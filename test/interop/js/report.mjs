@@ -40,14 +40,15 @@ try {
   for (const [device, width, height] of [["desktop", 1280, 800], ["phone", 390, 844]]) {
     for (const colorScheme of ["light", "dark"]) {
       const context = await browser.newContext({ viewport: { width, height }, colorScheme });
-      context.setDefaultTimeout(30_000);
+      context.setDefaultTimeout(60_000);
       const page = await context.newPage();
       const said = [], asked = [];
       page.on("pageerror", (e) => said.push(String(e)));
       page.on("console", (m) => said.push(m.text()));
       page.on("request", (r) => asked.push(r.url()));
       await page.goto(url);
-      await page.screenshot({ path: join(screenshots, `${name}-${device}-${colorScheme}.png`), fullPage: true });
+      const keep = (part) => page.screenshot({ path: join(screenshots, `${name}-${device}-${colorScheme}-${part}.png`) });
+      await keep("answer");
       assert.deepEqual(await page.evaluate(wrong), [], `${device}, ${colorScheme}`);
 
       // With the keyboard alone: the first stop leads to the answer, and a condition is folded and unfolded.
@@ -59,8 +60,10 @@ try {
         await first.locator("summary").first().focus();
         await page.keyboard.press("Enter");
         assert.equal(await first.evaluate((d) => d.open), !open, "Enter on a condition");
+        await page.evaluate(() => document.querySelectorAll("details").forEach((d) => (d.open = true)));
+        await first.evaluate((d) => d.scrollIntoView());
+        await keep("plots");
       }
-      await page.evaluate(() => document.querySelectorAll("details").forEach((d) => (d.open = true)));
       assert.deepEqual(await page.evaluate(wrong), [], `${device}, ${colorScheme}, unfolded`);
       assert.deepEqual(said, [], "the console");
       assert.deepEqual(asked, [url], "what was loaded");
