@@ -67,7 +67,6 @@ func (e *Env) Run(ctx context.Context, job Job) (*Cell, error) {
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	loadTook := min(time.Since(zero), o.Duration)
 	c := &Cell{Warmup: o.Warmup, MustBeUp: job.MustBeUp, BrokenOff: ctx.Err() != nil}
 	if c.BrokenOff {
 		var cancel context.CancelFunc
@@ -87,7 +86,7 @@ func (e *Env) Run(ctx context.Context, job Job) (*Cell, error) {
 		}
 	}
 	meter.Stop(c, int64(len(measured)))
-	c.Load, c.NotReachable = o.load(measured, loadTook)
+	c.Load, c.NotReachable = o.load(measured)
 	var ledger map[string]Work
 	if job.Ledger != nil {
 		var err error
