@@ -50,15 +50,17 @@ func (e *Env) Run(ctx context.Context, job Job) (*Cell, error) {
 	for i, f := range job.Faults {
 		faults[i] = f.In(o.Duration)
 	}
+	meter := e.Measure() // again after a warm-up, which does not count
 	zero := time.Now().Add(o.Warmup)
 	g, faultCtx := errgroup.WithContext(ctx)
 	g.Go(func() error { return e.Inject(faultCtx, zero, faults...) })
-	var meter *Meter
-	g.Go(func() error {
-		sleepUntil(faultCtx, zero)
-		meter = e.Measure()
-		return nil
-	})
+	if o.Warmup > 0 {
+		g.Go(func() error {
+			sleepUntil(faultCtx, zero)
+			meter = e.Measure()
+			return nil
+		})
+	}
 	var attempts []attempt
 	g.Go(func() error {
 		attempts = offer(faultCtx, o, zero, "u", job.Attempt)
