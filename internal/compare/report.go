@@ -68,6 +68,7 @@ type Cell struct {
 	Answered     *Latency      `json:"answered,omitempty"` // from the time an accepted attempt was due until the caller had its answer
 	Done         *Latency      `json:"done,omitempty"`     // from the same time until all work that it set off was done
 	Outcome      Outcome       `json:"outcome"`
+	Also         []Param       `json:"also,omitempty"` // what only this scenario measures, such as {"read by nobody", "12"}
 	PerUnit      PerUnit       `json:"perUnit"`
 	Processes    []Process     `json:"processes"`
 	// MustBeUp are the processes without which a caller does not succeed.

@@ -1,6 +1,7 @@
 package figure
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -77,6 +78,31 @@ var Outcomes = []Column{
 	outcome("lost", 4, true, func(o *compare.Outcome) int64 { return o.Lost }),
 	outcome("twice", 4, true, func(o *compare.Outcome) int64 { return o.Twice }),
 	outcome("half done", 4, true, func(o *compare.Outcome) int64 { return o.HalfDone }),
+}
+
+// OutcomesOf are Outcomes and what only this scenario measures.
+func OutcomesOf(groups []Group) []Column {
+	columns := slices.Clone(Outcomes)
+	known := map[string]bool{}
+	for _, g := range groups {
+		for _, s := range g.Series {
+			for _, p := range s.Also {
+				if known[p.Name] {
+					continue
+				}
+				known[p.Name] = true
+				columns = append(columns, Column{Of: "also", Name: p.Name, Rank: 1, Get: func(c *compare.Cell) Value {
+					for _, q := range c.Also {
+						if q.Name == p.Name {
+							return Value{Text: q.Value}
+						}
+					}
+					return Value{}
+				}})
+			}
+		}
+	}
+	return columns
 }
 
 func outcome(name string, rank int, bad bool, get func(*compare.Outcome) int64) Column {

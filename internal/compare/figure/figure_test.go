@@ -71,8 +71,15 @@ func TestGroups(t *testing.T) {
 		}, "shop one | waiting 100: poll, 1 s; poll, 10 s; sse | waiting 1: sse"},
 		"faults": {[]compare.Cell{{Style: "request"}, {Style: "request", Faults: down}, {Style: "event"}, {Style: "event", Faults: down}},
 			" | : request; event | payments down from 10 s for 5 s: request; event"},
+		"a condition of some": {[]compare.Cell{
+			{Style: "request", Params: param("rate", "5/s")}, {Style: "request", Params: param("rate", "5/s", "chain", "3")},
+			{Style: "event", Params: param("rate", "5/s")}, {Style: "event", Params: param("rate", "5/s", "chain", "3"), BrokenOff: true},
+		}, "rate 5/s | : request; event | chain 3: request; event, broken off"},
+		"a condition of the only style that ran so far": {[]compare.Cell{
+			{Style: "request", Params: param("rate", "5/s")}, {Style: "event", Params: param("rate", "5/s")}, {Style: "request", Params: param("rate", "5/s", "chain", "3")},
+		}, "rate 5/s | : request; event | chain 3: request"},
 		"a fault that is named": {[]compare.Cell{{Style: "request", Params: param("fault", "none")}, {Style: "request", Params: param("fault", "down"), Faults: down}},
-			" | fault none: request | fault down: request"},
+			" | fault none: request | payments down from 10 s for 5 s: request"},
 		"one group": {[]compare.Cell{{Style: "request", Params: param("rate", "5/s")}, {Style: "event", Params: param("rate", "5/s")}},
 			" | rate 5/s: request; event"},
 	} {

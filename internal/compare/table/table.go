@@ -105,7 +105,7 @@ func (p *printer) finding(f *compare.Finding) {
 		p.say(2, faint, "In all of what follows: "+fixed+".")
 	}
 	p.cells(groups, figure.Latencies, true)
-	p.cells(groups, figure.Outcomes, false)
+	p.cells(groups, figure.OutcomesOf(groups), false)
 	p.cells(groups, figure.Costs, false)
 }
 

@@ -56,7 +56,7 @@ func TestFiguresOfEachCell(t *testing.T) {
 	}
 	for i := range r.Findings {
 		_, groups := figure.Groups(&r.Findings[i])
-		for _, columns := range [][]figure.Column{figure.Latencies, figure.Outcomes, figure.Costs} {
+		for _, columns := range [][]figure.Column{figure.Latencies, figure.OutcomesOf(groups), figure.Costs} {
 			columns, never := busy(figure.Measured(columns, groups), groups)
 			for _, g := range groups {
 				find(g.Name, func(line string) bool { return line == "  "+g.Name })
