@@ -1,6 +1,7 @@
 package figure
 
 import (
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -67,7 +68,8 @@ var Outcomes = []Column{
 			return Value{}
 		}
 		v := Value{Text: Number(c.Load.Rate)}
-		if c.Load.Reached > 0 && c.Load.Reached < 0.995*c.Load.Rate {
+		// Arrivals are random: what is missing must be more than chance explains, three deviations of their number.
+		if c.Load.Reached > 0 && c.Load.Reached < c.Load.Rate*(1-3/math.Sqrt(float64(max(c.Load.Units, 9)))) {
 			v.Note = "reached " + Number(c.Load.Reached)
 		}
 		return v

@@ -83,7 +83,7 @@ func TestFiguresOfEachCell(t *testing.T) {
 		}
 	}
 	all := strings.Join(rows, "\n")
-	for _, s := range []string{"orders → payments  as an event\n", "agreed in part. All work", "the generator began 1,912 of 3,200 units a second in time", "9.73 s after the fault ended",
+	for _, s := range []string{"orders → payments  as an event\n", "agreed in part: All work", "the generator began 1,912 of 3,200 units a second in time", "9.73 s after the fault ended",
 		"± 633 µs", r.Command, "seed 7"} {
 		if !strings.Contains(all, s) {
 			t.Errorf("it does not say %q", s)
