@@ -93,7 +93,7 @@ func TestOrder(t *testing.T) {
 func hostile(v reflect.Value, path string) (all []string) {
 	switch v.Kind() {
 	case reflect.String:
-		s := path + `</style></svg><script>alert(1)</script><!--"'&` + "`" + `onload=x`
+		s := `<i>"'&` + path + `</style></svg><script>alert(1)</script><!--"'&` + "`" + `onload=x`
 		v.SetString(s)
 		return []string{s}
 	case reflect.Pointer:
@@ -162,7 +162,7 @@ func TestHostileNames(t *testing.T) {
 		}
 		text := root.text()
 		for _, s := range all {
-			if strings.Contains(s, "Params") && strings.Contains(s, ".Name") && !strings.HasPrefix(s, ".Findings0.Cells0") && !strings.HasPrefix(s, ".Findings1.Cells0.Params0") {
+			if strings.Contains(s, "Params") && strings.Contains(s, ".Name") && !strings.Contains(s, ".Findings0.Cells0") && !strings.Contains(s, ".Findings1.Cells0.Params0") {
 				continue
 			}
 			if !strings.Contains(text, strings.Join(strings.Fields(s), " ")) {
