@@ -113,6 +113,16 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+func TestFaultsOfASeries(t *testing.T) {
+	c := compare.Cell{Faults: []compare.Fault{{Process: "payments", Kind: "down"}}}
+	if got := Faults(Series{"request", &c}); len(got) != 1 || !strings.HasPrefix(got[0], "request: callers") {
+		t.Error(got)
+	}
+	if c.NotReachable = "too fast"; Faults(Series{"request", &c}) != nil {
+		t.Error("times of a cell that was not reachable")
+	}
+}
+
 // What is nil, absent or not reachable is empty, and what is zero because nothing of it happened is zero.
 func TestColumns(t *testing.T) {
 	text := func(columns []Column, c compare.Cell) string {

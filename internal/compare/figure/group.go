@@ -104,8 +104,11 @@ func FaultName(f compare.Fault) string {
 	return text + " from " + Span(f.At) + " for " + Span(f.For)
 }
 
-// Faults says, for each fault of a series, what followed its end.
+// Faults says, for each fault of a series, what followed its end: nothing of a cell that was not reachable, since these are times, too.
 func Faults(s Series) (lines []string) {
+	if s.NotReachable != "" {
+		return nil
+	}
 	for _, f := range s.Faults {
 		name := s.Name
 		if len(s.Faults) > 1 {
