@@ -39,6 +39,7 @@ func newEnv(dir string, seed uint64, o Options) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
+	g.LowerPriority()
 	e := &Env{Dir: dir, Seed: seed, Options: o, Group: g}
 	e.Client = newClient(&e.wire, func(host string) bool {
 		return e.proxies.find(func(p *proxy) bool { return p.addr == host }) != nil

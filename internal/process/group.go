@@ -30,6 +30,10 @@ func NewGroup(dir string, command []string) (*Group, error) {
 	return &Group{dir: dir, command: command, starter: newStarter(), taken: map[string]bool{}}, nil
 }
 
+// LowerPriority starts the children from now on with a lower priority than this process, where the system can, so that a
+// generator of load keeps its times on a machine that is busy with what it measures.
+func (g *Group) LowerPriority() { g.starter.do(lowerPriority) }
+
 // Self is the command that starts this binary with an argument, for NewGroup.
 func Self(argument string) ([]string, error) {
 	self, err := os.Executable()
