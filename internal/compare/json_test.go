@@ -17,6 +17,9 @@ advice.link advice.style advice.reason advice.figure
 findings.cells.style findings.cells.params findings.cells.notReachable findings.cells.warmup findings.cells.took findings.cells.load findings.cells.answered
 findings.cells.done findings.cells.outcome findings.cells.perUnit findings.cells.processes findings.cells.mustBeUp findings.cells.faults findings.cells.samples
 findings.cells.load.rate findings.cells.load.reached findings.cells.load.units findings.cells.answered.count findings.cells.answered.curve
+findings.cells.answered.p50 findings.cells.answered.p90 findings.cells.answered.p99 findings.cells.answered.p999 findings.cells.answered.max
+findings.cells.answered.p50Interval findings.cells.answered.p99Interval findings.cells.params.name findings.cells.params.value findings.cells.also
+machine.os machine.arch machine.cpu machine.cores machine.memoryBytes machine.version machine.commit
 findings.cells.answered.curve.at findings.cells.answered.curve.took
 findings.cells.outcome.accepted findings.cells.outcome.refused findings.cells.outcome.unknown findings.cells.outcome.lost findings.cells.outcome.twice findings.cells.outcome.halfDone
 findings.cells.perUnit.requests findings.cells.perUnit.wireBytes findings.cells.perUnit.diskBytes findings.cells.perUnit.cpu

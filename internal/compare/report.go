@@ -23,11 +23,13 @@ type Report struct {
 
 // Machine is where the run took place.
 type Machine struct {
-	OS, Arch, CPU string
-	Cores         int
-	MemoryBytes   int64
-	Version       string // of Tandem
-	Commit        string
+	OS          string `json:"os"`
+	Arch        string `json:"arch"`
+	CPU         string `json:"cpu"`
+	Cores       int    `json:"cores"`
+	MemoryBytes int64  `json:"memoryBytes"`
+	Version     string `json:"version"` // of Tandem
+	Commit      string `json:"commit"`
 }
 
 // Finding is one scenario: a question, what is written about it, and the cells that answer it.
@@ -68,6 +70,7 @@ type Cell struct {
 	Answered     *Latency      `json:"answered,omitempty"` // from the time an accepted attempt was due until the caller had its answer
 	Done         *Latency      `json:"done,omitempty"`     // from the same time until all work that it set off was done
 	Outcome      Outcome       `json:"outcome"`
+	Also         []Param       `json:"also,omitempty"` // what only this scenario measures, such as {"read by nobody", "12"}
 	PerUnit      PerUnit       `json:"perUnit"`
 	Processes    []Process     `json:"processes"`
 	// MustBeUp are the processes without which a caller does not succeed.
@@ -77,7 +80,10 @@ type Cell struct {
 }
 
 // Param is what sets a cell apart from its neighbours, such as {"rate", "200/s"}.
-type Param struct{ Name, Value string }
+type Param struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
 
 // Load is what was offered, open loop: attempts are due by the clock, whatever became of earlier ones.
 type Load struct {
@@ -88,12 +94,15 @@ type Load struct {
 
 // Latency is a distribution. Intervals are half widths at 95 %, over repeats; zero with fewer than three repeats.
 type Latency struct {
-	Count         int64         `json:"count"`
-	P50, P90, P99 time.Duration // 0.5, 0.9, 0.99
-	P999, Max     time.Duration
-	P50Interval   time.Duration `json:",omitempty"`
-	P99Interval   time.Duration `json:",omitempty"`
-	Curve         []Quantile    `json:"curve,omitempty"` // for a plot, rising
+	Count       int64         `json:"count"`
+	P50         time.Duration `json:"p50"`
+	P90         time.Duration `json:"p90"`
+	P99         time.Duration `json:"p99"`
+	P999        time.Duration `json:"p999"`
+	Max         time.Duration `json:"max"`
+	P50Interval time.Duration `json:"p50Interval,omitempty"`
+	P99Interval time.Duration `json:"p99Interval,omitempty"`
+	Curve       []Quantile    `json:"curve,omitempty"` // for a plot, rising
 }
 
 // Quantile says that a share of At of all took no longer than Took.

@@ -1,6 +1,8 @@
 package figure
 
 import (
+	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -66,7 +68,8 @@ var Outcomes = []Column{
 			return Value{}
 		}
 		v := Value{Text: Number(c.Load.Rate)}
-		if c.Load.Reached > 0 && c.Load.Reached < 0.995*c.Load.Rate {
+		// Arrivals are random: what is missing must be more than chance explains, three deviations of their number.
+		if c.Load.Reached > 0 && c.Load.Reached < c.Load.Rate*(1-3/math.Sqrt(float64(max(c.Load.Units, 9)))) {
 			v.Note = "reached " + Number(c.Load.Reached)
 		}
 		return v
@@ -77,6 +80,31 @@ var Outcomes = []Column{
 	outcome("lost", 4, true, func(o *compare.Outcome) int64 { return o.Lost }),
 	outcome("twice", 4, true, func(o *compare.Outcome) int64 { return o.Twice }),
 	outcome("half done", 4, true, func(o *compare.Outcome) int64 { return o.HalfDone }),
+}
+
+// OutcomesOf are Outcomes and what only this scenario measures.
+func OutcomesOf(groups []Group) []Column {
+	columns := slices.Clone(Outcomes)
+	known := map[string]bool{}
+	for _, g := range groups {
+		for _, s := range g.Series {
+			for _, p := range s.Also {
+				if known[p.Name] {
+					continue
+				}
+				known[p.Name] = true
+				columns = append(columns, Column{Of: "also", Name: p.Name, Rank: 1, Get: func(c *compare.Cell) Value {
+					for _, q := range c.Also {
+						if q.Name == p.Name {
+							return Value{Text: q.Value}
+						}
+					}
+					return Value{}
+				}})
+			}
+		}
+	}
+	return columns
 }
 
 func outcome(name string, rank int, bad bool, get func(*compare.Outcome) int64) Column {

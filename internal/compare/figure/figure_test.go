@@ -71,8 +71,15 @@ func TestGroups(t *testing.T) {
 		}, "shop one | waiting 100: poll, 1 s; poll, 10 s; sse | waiting 1: sse"},
 		"faults": {[]compare.Cell{{Style: "request"}, {Style: "request", Faults: down}, {Style: "event"}, {Style: "event", Faults: down}},
 			" | : request; event | payments down from 10 s for 5 s: request; event"},
+		"a condition of some": {[]compare.Cell{
+			{Style: "request", Params: param("rate", "5/s")}, {Style: "request", Params: param("rate", "5/s", "chain", "3")},
+			{Style: "event", Params: param("rate", "5/s")}, {Style: "event", Params: param("rate", "5/s", "chain", "3"), BrokenOff: true},
+		}, "rate 5/s | : request; event | chain 3: request; event, broken off"},
+		"a condition of the only style that ran so far": {[]compare.Cell{
+			{Style: "request", Params: param("rate", "5/s")}, {Style: "event", Params: param("rate", "5/s")}, {Style: "request", Params: param("rate", "5/s", "chain", "3")},
+		}, "rate 5/s | : request; event | chain 3: request"},
 		"a fault that is named": {[]compare.Cell{{Style: "request", Params: param("fault", "none")}, {Style: "request", Params: param("fault", "down"), Faults: down}},
-			" | fault none: request | fault down: request"},
+			" | fault none: request | payments down from 10 s for 5 s: request"},
 		"one group": {[]compare.Cell{{Style: "request", Params: param("rate", "5/s")}, {Style: "event", Params: param("rate", "5/s")}},
 			" | rate 5/s: request; event"},
 	} {
@@ -106,6 +113,16 @@ func TestFaults(t *testing.T) {
 	}
 }
 
+func TestFaultsOfASeries(t *testing.T) {
+	c := compare.Cell{Faults: []compare.Fault{{Process: "payments", Kind: "down"}}}
+	if got := Faults(Series{"request", &c}); len(got) != 1 || !strings.HasPrefix(got[0], "request: callers") {
+		t.Error(got)
+	}
+	if c.NotReachable = "too fast"; Faults(Series{"request", &c}) != nil {
+		t.Error("times of a cell that was not reachable")
+	}
+}
+
 // What is nil, absent or not reachable is empty, and what is zero because nothing of it happened is zero.
 func TestColumns(t *testing.T) {
 	text := func(columns []Column, c compare.Cell) string {
@@ -133,7 +150,8 @@ func TestColumns(t *testing.T) {
 		"not reachable":     {Latencies, compare.Cell{Answered: l, Done: l, NotReachable: "busy"}, "||||||||"},
 		"nothing counted":   {Outcomes, compare.Cell{}, "||||||||"},
 		"counted":           {Outcomes, compare.Cell{Outcome: compare.Outcome{Accepted: 3, Refused: 1, Lost: 2}}, "||375.0 %|125.0 %|0|2!|0|0|"},
-		"rate not reached":  {Outcomes, compare.Cell{Load: compare.Load{Rate: 200, Reached: 150}}, "|200reached 150|||||||"},
+		"rate not reached":  {Outcomes, compare.Cell{Load: compare.Load{Rate: 200, Reached: 150, Units: 6000}}, "6,000|200reached 150|||||||"},
+		"rate of chance":    {Outcomes, compare.Cell{Load: compare.Load{Rate: 20, Reached: 18.2, Units: 91}}, "91|20|||||||"},
 		"rate reached":      {Outcomes, compare.Cell{Load: compare.Load{Rate: 200, Reached: 199.9, Units: 6000}}, "6,000|200|||||||"},
 		"no costs":          {Costs, compare.Cell{}, "|||||"},
 		"costs nothing":     {Costs, compare.Cell{PerUnit: compare.PerUnit{Requests: &zero, WireBytes: &zero, DiskBytes: &zero, CPU: &zeroTime}}, "0|0 B|0 B|0 µs||"},

@@ -19,64 +19,80 @@ type Series struct {
 	*compare.Cell
 }
 
-// Groups puts cells side by side, in the order of the report. A parameter that all cells have is a condition; one that only some have, such
-// as the interval of those that poll, belongs to the name of the series. Fixed names the conditions that are the same in all groups, where
-// there is more than one group.
+// Groups puts cells side by side, in the order of the report. A parameter is a condition, but for one that is only of one style, such as the interval
+// of those that poll: it belongs to the name of the series. Fixed names the conditions that are the same in all groups, where there is more than
+// one group.
 func Groups(f *compare.Finding) (fixed string, groups []Group) {
-	have, values := map[string]int{}, map[string]map[string]bool{}
-	for i := range f.Cells {
-		for _, p := range f.Cells[i].Params {
-			have[p.Name]++
-			if values[p.Name] == nil {
-				values[p.Name] = map[string]bool{}
-			}
-			values[p.Name][p.Value] = true
-		}
-	}
+	own, steady := params(f)
+	var conditions []string
 	at := map[string]int{}
 	for i := range f.Cells {
 		c := &f.Cells[i]
-		var all, varied, steady []string
 		named := Series{Name: c.Style, Cell: c}
-		faultNamed := false
+		var same, varied []string
 		for _, p := range c.Params {
-			text := p.Name + " " + p.Value
 			switch {
-			case have[p.Name] < len(f.Cells):
+			case p.Name == "fault" && len(c.Faults) > 0: // the faults say it better
+			case own[p.Name]:
 				named.Name += ", " + p.Value
-				continue
-			case len(values[p.Name]) > 1:
-				varied = append(varied, text)
+			case steady[p.Name]:
+				same = append(same, p.Name+" "+p.Value)
 			default:
-				steady = append(steady, text)
+				varied = append(varied, p.Name+" "+p.Value)
 			}
-			all = append(all, text)
-			faultNamed = faultNamed || p.Name == "fault"
 		}
-		faults := make([]string, len(c.Faults))
-		for i, fault := range c.Faults {
-			faults[i] = FaultName(fault)
+		if c.BrokenOff {
+			named.Name += ", broken off"
 		}
-		key := strings.Join(all, "\x00") + "\x01" + strings.Join(faults, "\x00")
+		for _, fault := range c.Faults {
+			varied = append(varied, FaultName(fault))
+		}
+		key := strings.Join(varied, "\x00")
 		n, ok := at[key]
 		if !ok {
 			n = len(groups)
 			at[key] = n
-			if !faultNamed {
-				varied = append(varied, faults...)
-			}
-			if len(steady) > 0 && fixed == "" {
-				fixed = strings.Join(steady, ", ")
-			}
 			groups = append(groups, Group{Name: strings.Join(varied, ", "), Faults: c.Faults})
+			conditions = same
 		}
 		groups[n].Series = append(groups[n].Series, named)
 	}
+	fixed = strings.Join(conditions, ", ")
 	if len(groups) == 1 && fixed != "" {
 		groups[0].Name = strings.TrimSuffix(fixed+", "+groups[0].Name, ", ")
 		fixed = ""
 	}
 	return fixed, groups
+}
+
+// params tells the parameters that all cells of one style have, and no other style, and those that all cells have with one value.
+func params(f *compare.Finding) (own, steady map[string]bool) {
+	type use struct {
+		cells  int
+		styles map[string]bool
+		values map[string]bool
+	}
+	uses, cellsOf := map[string]use{}, map[string]int{}
+	for _, c := range f.Cells {
+		cellsOf[c.Style]++
+		for _, p := range c.Params {
+			u, ok := uses[p.Name]
+			if !ok {
+				u = use{styles: map[string]bool{}, values: map[string]bool{}}
+			}
+			u.cells++
+			u.styles[c.Style], u.values[p.Value] = true, true
+			uses[p.Name] = u
+		}
+	}
+	own, steady = map[string]bool{}, map[string]bool{}
+	for name, u := range uses {
+		for style := range u.styles {
+			own[name] = len(u.styles) == 1 && len(cellsOf) > 1 && u.cells == cellsOf[style]
+		}
+		steady[name] = !own[name] && u.cells == len(f.Cells) && len(u.values) == 1
+	}
+	return own, steady
 }
 
 // FaultName says what was done to whom and when.
@@ -88,8 +104,11 @@ func FaultName(f compare.Fault) string {
 	return text + " from " + Span(f.At) + " for " + Span(f.For)
 }
 
-// Faults says, for each fault of a series, what followed its end.
+// Faults says, for each fault of a series, what followed its end: nothing of a cell that was not reachable, since these are times, too.
 func Faults(s Series) (lines []string) {
+	if s.NotReachable != "" {
+		return nil
+	}
 	for _, f := range s.Faults {
 		name := s.Name
 		if len(s.Faults) > 1 {

@@ -21,7 +21,7 @@ var style string
 var source string
 
 var layout = template.Must(template.New("page").Funcs(template.FuncMap{
-	"span":  figure.Span,
+	"span":  func(d time.Duration) string { return figure.Span(d.Round(100 * time.Millisecond)) },
 	"count": figure.Count,
 	"bytes": func(n int64) string { return figure.Bytes(float64(n)) },
 	"day":   func(t time.Time) string { return t.Format("2 January 2006, 15:04 MST") },

@@ -30,6 +30,18 @@ func (b bin) available() float64 {
 }
 
 func (b bin) throughput() float64 { return float64(b.Done) / b.lasts.Seconds() }
+func (b bin) accepted() float64   { return float64(b.Accepted) / b.lasts.Seconds() }
+func (b bin) offered() float64    { return float64(b.Due) / b.lasts.Seconds() }
+
+// finished says whether it was seen when work was done. A cell of which nothing was ever done and nothing waits has no such figures.
+func finished(all []bin) bool {
+	for _, b := range all {
+		if b.Done > 0 || b.Backlog > 0 {
+			return true
+		}
+	}
+	return false
+}
 
 // bins joins samples in a row until there are few. Counts add up, the backlog is that of the end, and the 99th percentile the worst one.
 func bins(c *compare.Cell) (all []bin) {
@@ -53,27 +65,34 @@ func bins(c *compare.Cell) (all []bin) {
 	return all
 }
 
-// endOf returns the end of the sample before n: the beginning of the next, or for the last one as much as the one before lasted.
+// endOf returns the end of the sample before n: the beginning of the next, or for the last one as much as the one before lasted, or the end of
+// the cell.
 func endOf(c *compare.Cell, n int) time.Duration {
 	switch last := len(c.Samples) - 1; {
 	case n <= last:
 		return c.Samples[n].At
 	case last > 0:
-		return 2*c.Samples[last].At - c.Samples[last-1].At
+		end := 2*c.Samples[last].At - c.Samples[last-1].At
+		if c.Took > c.Samples[last].At && c.Took < end {
+			return c.Took // the last sample is shorter
+		}
+		return end
 	}
 	return max(c.Took, c.Samples[0].At)
 }
 
-// overTime plots what happened during the cells of a group. It returns nothing when none of them has samples.
+// overTime plots what happened during the cells of a group: answers, throughput, availability and backlog. It returns nothing when none of them has samples.
 func overTime(id string, g *figure.Group, colours map[string]string) (plots []*plot) {
 	end, mostDone, mostBacklog := 0.0, 0.0, 0.0
 	least, slowest := math.Inf(1), 0.0
 	series := make([][]bin, len(g.Series))
+	worked := false
 	for i, s := range g.Series {
 		series[i] = bins(s.Cell)
+		worked = worked || finished(series[i])
 		for _, b := range series[i] {
 			end = math.Max(end, (b.At + b.lasts).Seconds())
-			mostDone = math.Max(mostDone, math.Max(b.throughput(), float64(b.Due)/b.lasts.Seconds()))
+			mostDone = math.Max(mostDone, math.Max(b.throughput(), b.offered()))
 			mostBacklog = math.Max(mostBacklog, float64(b.Backlog))
 			if b.P99 > 0 {
 				least, slowest = math.Min(least, float64(b.P99)), math.Max(slowest, float64(b.P99))
@@ -84,7 +103,7 @@ func overTime(id string, g *figure.Group, colours map[string]string) (plots []*p
 		return nil
 	}
 	x := clock(end)
-	add := func(kind, title string, y axis, offered bool, value func(bin) float64, says func(name string, all []bin) string) {
+	add := func(kind, title string, y axis, offered bool, value func(bin) float64, says func(all []bin) string) {
 		p := &plot{id: id + "-" + kind, title: title, x: x, y: y}
 		for _, f := range g.Faults {
 			p.shades = append(p.shades, shade{f.At.Seconds(), (f.At + f.For).Seconds(), f.Process + " " + f.Kind})
@@ -95,10 +114,10 @@ func overTime(id string, g *figure.Group, colours map[string]string) (plots []*p
 				continue
 			}
 			p.lines = append(p.lines, line{name: s.Name, class: colours[s.Style], points: pointsOf(series[i], value)})
-			described = append(described, s.Name+": "+says(s.Name, series[i])+".")
+			described = append(described, s.Name+": "+says(series[i])+".")
 		}
 		if offered {
-			p.lines = append(p.lines, line{name: "offered", class: "offered", points: pointsOf(series[longest(series)], func(b bin) float64 { return float64(b.Due) / b.lasts.Seconds() })})
+			p.lines = append(p.lines, line{name: "offered", class: "offered", points: pointsOf(series[longest(series)], bin.offered)})
 		}
 		p.describe = strings.Join(described, " ")
 		plots = append(plots, p)
@@ -109,7 +128,7 @@ func overTime(id string, g *figure.Group, colours map[string]string) (plots []*p
 				return math.NaN()
 			}
 			return float64(b.P99)
-		}, func(_ string, all []bin) string {
+		}, func(all []bin) string {
 			worst := time.Duration(0)
 			for _, b := range all {
 				worst = max(worst, b.P99)
@@ -117,15 +136,19 @@ func overTime(id string, g *figure.Group, colours map[string]string) (plots []*p
 			return "at worst " + figure.Duration(worst)
 		})
 	}
-	add("throughput", "Throughput: work done, a second", linear(mostDone, figure.Number), true, bin.throughput, func(_ string, all []bin) string {
+	title, throughput := "Throughput: work done, a second", bin.throughput
+	if !worked {
+		title, throughput = "Throughput: accepted, a second", bin.accepted
+	}
+	add("throughput", title, linear(mostDone, figure.Number), true, throughput, func(all []bin) string {
 		low, high := math.Inf(1), 0.0
 		for _, b := range all {
-			low, high = math.Min(low, b.throughput()), math.Max(high, b.throughput())
+			low, high = math.Min(low, throughput(b)), math.Max(high, throughput(b))
 		}
 		return fmt.Sprintf("between %s and %s a second", figure.Number(low), figure.Number(high))
 	})
 	percent := func(v float64) string { return figure.Number(v*100) + " %" }
-	add("available", "Availability: share of what was due that was accepted", linear(1, percent), false, bin.available, func(_ string, all []bin) string {
+	add("available", "Availability: share of what was due that was accepted", linear(1, percent), false, bin.available, func(all []bin) string {
 		low := 1.0
 		for _, b := range all {
 			if a := b.available(); a < low {
@@ -134,7 +157,10 @@ func overTime(id string, g *figure.Group, colours map[string]string) (plots []*p
 		}
 		return "at least " + percent(low)
 	})
-	add("backlog", "Backlog: accepted and not done", linear(math.Max(mostBacklog, 4), figure.Number), false, func(b bin) float64 { return float64(b.Backlog) }, func(_ string, all []bin) string {
+	if !worked {
+		return plots
+	}
+	add("backlog", "Backlog: accepted and not done", linear(math.Max(mostBacklog, 4), figure.Number), false, func(b bin) float64 { return float64(b.Backlog) }, func(all []bin) string {
 		high := int64(0)
 		for _, b := range all {
 			high = max(high, b.Backlog)

@@ -61,7 +61,7 @@ type fig struct {
 const mostOpen = 3
 
 // colourClasses is how many colours the style sheet has.
-const colourClasses = 8
+const colourClasses = 11
 
 func pageOf(r *compare.Report) *page {
 	colours, styles := coloursOf(r)
@@ -79,18 +79,30 @@ func pageOf(r *compare.Report) *page {
 	return p
 }
 
-// coloursOf gives each style a class of the style sheet: requests and events always the same, the others in the order of the report.
+// coloursOf gives each style a class of the style sheet: requests and events always the same, the others in the order of the report. When there are
+// more styles than colours, a colour is used again where it meets its first style least.
 func coloursOf(r *compare.Report) (colours map[string]string, styles []styleName) {
 	colours = map[string]string{"request": "c0", "event": "c1"}
 	named := map[string]bool{}
-	next := 2
+	var used [colourClasses]int
 	for i := range r.Findings {
+		var here [colourClasses]bool
+		for n := range here {
+			for _, c := range r.Findings[i].Cells {
+				here[n] = here[n] || colours[c.Style] == fmt.Sprint("c", n)
+			}
+		}
 		for _, c := range r.Findings[i].Cells {
 			if colours[c.Style] == "" {
-				colours[c.Style] = fmt.Sprint("c", next)
-				if next++; next == colourClasses {
-					next = 2
+				best := 2
+				for n := 2; n < colourClasses; n++ {
+					if !here[n] && here[best] || here[n] == here[best] && used[n] < used[best] {
+						best = n
+					}
 				}
+				used[best]++
+				here[best] = true
+				colours[c.Style] = fmt.Sprint("c", best)
 			}
 			if !named[c.Style] {
 				named[c.Style] = true
@@ -162,7 +174,7 @@ func sectionOf(id string, f *compare.Finding, colours map[string]string) section
 	}
 	for _, t := range []*table{
 		figures("How long it took", note, figure.Latencies, groups, drawn, colours, true),
-		figures("What became of the work", "", figure.Outcomes, groups, nil, colours, false),
+		figures("What became of the work", "", figure.OutcomesOf(groups), groups, nil, colours, false),
 		figures("What it cost", "", figure.Costs, groups, nil, colours, false),
 	} {
 		if t != nil {

@@ -83,6 +83,17 @@ func TestPlantedLine(t *testing.T) {
 	if fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("%v", got)
 	}
+	// Nothing is said of work that nobody watched.
+	for i := range c.Samples {
+		c.Samples[i].Done, c.Samples[i].Backlog = 0, 0
+	}
+	plots := overTime("x", &g, nil)
+	if len(plots) != 2 || plots[0].title != "Throughput: accepted, a second" || plots[0].lines[0].points[2].y != 5 {
+		t.Errorf("%d plots, the first %q", len(plots), plots[0].title)
+	}
+	if rows := behind(&g).Bodies[0].Rows; rows[2].Places[1].Text != "" || rows[2].Places[2].Text != "50.0 %" || rows[2].Places[3].Text != "" {
+		t.Errorf("%+v", rows[2])
+	}
 }
 
 // A point between two gaps is drawn, and nothing is drawn in a gap.

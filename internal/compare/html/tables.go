@@ -132,7 +132,11 @@ func behind(g *figure.Group) *table {
 			if s.NotReachable != "" {
 				p99 = ""
 			}
-			for _, text := range []string{p99, figure.Number(b.throughput()), figure.Percent(min(b.Accepted, b.Due), b.Due), figure.Count(b.Backlog)} {
+			rate, backlog := "", ""
+			if finished(series[i]) {
+				rate, backlog = figure.Number(b.throughput()), figure.Count(b.Backlog)
+			}
+			for _, text := range []string{p99, rate, figure.Percent(min(b.Accepted, b.Due), b.Due), backlog} {
 				r.Places = append(r.Places, place{Value: figure.Value{Text: text}})
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"time"
 
 	"github.com/tandem-hybrid/tandem/internal/compare"
 	"github.com/tandem-hybrid/tandem/internal/compare/figure"
@@ -35,7 +36,7 @@ func (p *printer) report(r *compare.Report) {
 		when = append(when, r.Began.Format("2 January 2006, 15:04 MST"))
 	}
 	if r.Took > 0 {
-		when = append(when, figure.Span(r.Took))
+		when = append(when, figure.Span(r.Took.Round(100*time.Millisecond)))
 	}
 	if r.Machine.CPU != "" {
 		when = append(when, r.Machine.CPU)
@@ -97,7 +98,7 @@ func (p *printer) finding(f *compare.Finding) {
 		case "partly":
 			verdict, code = "agreed in part", yellow
 		}
-		p.sayAfter(4, 0, p.style(code, clean(verdict)), width(clean(verdict)), ". "+e.Figure)
+		p.sayAfter(4, 0, p.style(code, clean(verdict)), width(clean(verdict)), strings.TrimSuffix(": "+e.Figure, ": "))
 	}
 	fixed, groups := figure.Groups(f)
 	if fixed != "" {
@@ -105,7 +106,7 @@ func (p *printer) finding(f *compare.Finding) {
 		p.say(2, faint, "In all of what follows: "+fixed+".")
 	}
 	p.cells(groups, figure.Latencies, true)
-	p.cells(groups, figure.Outcomes, false)
+	p.cells(groups, figure.OutcomesOf(groups), false)
 	p.cells(groups, figure.Costs, false)
 }
 

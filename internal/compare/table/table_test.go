@@ -56,7 +56,7 @@ func TestFiguresOfEachCell(t *testing.T) {
 	}
 	for i := range r.Findings {
 		_, groups := figure.Groups(&r.Findings[i])
-		for _, columns := range [][]figure.Column{figure.Latencies, figure.Outcomes, figure.Costs} {
+		for _, columns := range [][]figure.Column{figure.Latencies, figure.OutcomesOf(groups), figure.Costs} {
 			columns, never := busy(figure.Measured(columns, groups), groups)
 			for _, g := range groups {
 				find(g.Name, func(line string) bool { return line == "  "+g.Name })
@@ -83,7 +83,7 @@ func TestFiguresOfEachCell(t *testing.T) {
 		}
 	}
 	all := strings.Join(rows, "\n")
-	for _, s := range []string{"orders → payments  as an event\n", "agreed in part. All work", "the generator began 1,912 of 3,200 units a second in time", "9.73 s after the fault ended",
+	for _, s := range []string{"orders → payments  as an event\n", "agreed in part: All work", "the generator began 1,912 of 3,200 units a second in time", "9.73 s after the fault ended",
 		"± 633 µs", r.Command, "seed 7"} {
 		if !strings.Contains(all, s) {
 			t.Errorf("it does not say %q", s)

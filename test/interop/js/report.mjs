@@ -37,44 +37,40 @@ const wrong = () => {
 
 const browser = await chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"] });
 try {
+  const page = await (await browser.newContext()).newPage();
+  page.setDefaultTimeout(60_000);
+  const said = [], asked = [];
+  page.on("pageerror", (e) => said.push(String(e)));
+  page.on("console", (m) => said.push(m.text()));
+  page.on("request", (r) => asked.push(r.url()));
   for (const [device, width, height] of [["desktop", 1280, 800], ["phone", 390, 844]]) {
-    for (const colorScheme of ["light", "dark"]) {
-      const context = await browser.newContext({ viewport: { width, height }, colorScheme });
-      context.setDefaultTimeout(60_000);
-      const page = await context.newPage();
-      const said = [], asked = [];
-      page.on("pageerror", (e) => said.push(String(e)));
-      page.on("console", (m) => said.push(m.text()));
-      page.on("request", (r) => asked.push(r.url()));
-      await page.goto(url);
-      const keep = (part) => page.screenshot({ path: join(screenshots, `${name}-${device}-${colorScheme}-${part}.png`) });
-      await keep("answer");
-      assert.deepEqual(await page.evaluate(wrong), [], `${device}, ${colorScheme}`);
-
-      // With the keyboard alone: the first stop leads to the answer, and a condition is folded and unfolded.
-      await page.keyboard.press("Tab");
-      assert.equal(await page.evaluate(() => document.activeElement.getAttribute("href")), "#answer");
-      const first = page.locator("details").first();
-      if (await first.count()) {
-        const open = await first.evaluate((d) => d.open);
-        await first.locator("summary").first().focus();
-        await page.keyboard.press("Enter");
-        assert.equal(await first.evaluate((d) => d.open), !open, "Enter on a condition");
-        await page.evaluate(() => document.querySelectorAll("details").forEach((d) => (d.open = true)));
-        await first.evaluate((d) => d.scrollIntoView());
-        await keep("plots");
+    await page.setViewportSize({ width, height });
+    await page.goto(url);
+    assert.deepEqual(await page.evaluate(wrong), [], device);
+    const shoot = async (part) => {
+      for (const colorScheme of ["light", "dark"]) {
+        await page.emulateMedia({ colorScheme });
+        await page.screenshot({ path: join(screenshots, `${name}-${device}-${colorScheme}-${part}.png`) });
       }
-      assert.deepEqual(await page.evaluate(wrong), [], `${device}, ${colorScheme}, unfolded`);
-      assert.deepEqual(said, [], "the console");
-      assert.deepEqual(asked, [url], "what was loaded");
-      await context.close();
-    }
+    };
+    await shoot("answer");
+
+    // With the keyboard alone: the first stop leads to the answer, and a condition is folded and unfolded.
+    await page.keyboard.press("Tab");
+    assert.equal(await page.evaluate(() => document.activeElement.getAttribute("href")), "#answer");
+    const first = page.locator("details").first();
+    const open = await first.evaluate((d) => d.open);
+    await first.locator("summary").first().focus();
+    await page.keyboard.press("Enter");
+    assert.equal(await first.evaluate((d) => d.open), !open, "Enter on a condition");
+    await page.evaluate(() => document.querySelectorAll("details").forEach((d) => (d.open = true)));
+    assert.deepEqual(await page.evaluate(wrong), [], `${device}, unfolded`);
+    await first.evaluate((d) => d.scrollIntoView());
+    await shoot("plots");
   }
-  const context = await browser.newContext();
-  const page = await context.newPage();
-  await page.goto(url);
+  assert.deepEqual(said, [], "the console");
+  assert.deepEqual(asked, [url, url], "what was loaded");
   await page.pdf({ path: join(screenshots, `${name}.pdf`), format: "A4" });
-  await context.close();
 } finally {
   await browser.close();
 }
