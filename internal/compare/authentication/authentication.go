@@ -70,7 +70,7 @@ func (Scenario) Trials(o compare.Options) (out []compare.Trial) {
 	_, lasts = o.LoadOr(0, lasts)
 	add := func(rate float64, fault ...compare.FaultPlan) {
 		for _, style := range []string{request, eventful} {
-			t := trial{style: style, rate: rate, lasts: lasts, faults: fault}
+			t := trial{style: style, rate: rate, warmup: warmup, lasts: lasts, faults: fault, config: config}
 			params := []compare.Param{{Name: "rate", Value: strconv.FormatFloat(rate, 'f', -1, 64) + "/s"}}
 			for _, f := range fault {
 				params = append(params, compare.Param{Name: "fault", Value: f.String()})

@@ -38,12 +38,15 @@ const (
 type trial struct {
 	style  string
 	rate   float64
+	warmup time.Duration
 	lasts  time.Duration
 	faults []compare.FaultPlan
+	config []byte
 
 	env  *compare.Env
 	base string    // of the public listener
-	told *sync.Map // compare.Told by unit
+	from time.Time // the end of the warm-up
+	told *sync.Map // compare.Told by unit, from then on
 	api  *client.Client
 }
 
@@ -53,7 +56,7 @@ func (t trial) run(ctx context.Context, env *compare.Env) (*compare.Cell, error)
 		return nil, err
 	}
 	job := compare.Job{
-		Offer:    compare.Offer{Rate: t.rate, Warmup: warmup, Duration: t.lasts, Seed: env.Seed},
+		Offer:    compare.Offer{Rate: t.rate, Warmup: t.warmup, Duration: t.lasts, Seed: env.Seed},
 		Faults:   t.faults,
 		Attempt:  t.logIn,
 		Ledger:   func(context.Context) (map[string]compare.Work, error) { return t.ledger() },
@@ -62,6 +65,7 @@ func (t trial) run(ctx context.Context, env *compare.Env) (*compare.Cell, error)
 	if t.style == eventful {
 		job.Settle = t.settle
 	}
+	t.from = time.Now().Add(t.warmup)
 	c, err := env.Run(ctx, job)
 	if err != nil {
 		return nil, err
@@ -90,7 +94,7 @@ func (t *trial) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	system, err := t.env.Start(ctx, process.Plan{Config: bytes.Replace(config, []byte(accountsURL), []byte(url), 1)})
+	system, err := t.env.Start(ctx, process.Plan{Config: bytes.Replace(t.config, []byte(accountsURL), []byte(url), 1)})
 	if err != nil {
 		return err
 	}
@@ -135,7 +139,11 @@ func (t *trial) post(ctx context.Context, url string, body any, unit string) (*h
 
 // logIn logs in, and returns whether there is a session.
 func (t *trial) logIn(ctx context.Context, u compare.Unit) (told compare.Told) {
-	defer func() { t.told.Store(u.ID, told) }()
+	defer func() {
+		if u.Due.After(t.from) {
+			t.told.Store(u.ID, told)
+		}
+	}()
 	ask := customer(u.Seq)
 	if t.style == request {
 		return compare.ToldBy(t.post(ctx, t.base+"/session", ask, u.ID))

@@ -81,7 +81,7 @@ func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
 	f.judgePolls(&e[half])
 	if c := f.reached(usual, poll1s, pollETag); c != nil {
 		a, b := bytesEach(c[0]), bytesEach(c[1])
-		e[conditional].Agreed = grade(b < a, true)
+		e[conditional].Agreed = grade(less(b, a), true)
 		e[conditional].Figure = fmt.Sprintf("A request and its answer take %.0f bytes with the ETag and %.0f without; %s and %s", b, a, describe(c[1]), describe(c[0]))
 	}
 	if c := f.reached(usual, longPoll, sse); c != nil {
@@ -89,18 +89,18 @@ func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
 		e[transit].Figure = describe(c[0]) + "; " + describe(c[1])
 	}
 	if c := f.reached(usual, webSocket, poll1s, longPoll); c != nil {
-		e[framing].Agreed = grade(*c[0].PerUnit.WireBytes < *c[1].PerUnit.WireBytes, *c[0].PerUnit.WireBytes < *c[2].PerUnit.WireBytes)
+		e[framing].Agreed = grade(less(*c[0].PerUnit.WireBytes, *c[1].PerUnit.WireBytes), less(*c[0].PerUnit.WireBytes, *c[2].PerUnit.WireBytes))
 		e[framing].Figure = describe(c[0]) + "; " + describe(c[1]) + "; " + describe(c[2]) + ". Each WebSocket carried one notice: its handshake is the cost"
 	}
 	if c := f.reached(usual, sse, poll1s, poll10s); c != nil {
 		told, second, ten := serverCPU(c[0]), serverCPU(c[1]), serverCPU(c[2])
-		e[monitoring].Agreed = grade(told < second, told < ten)
+		e[monitoring].Agreed = grade(less(told, second), less(told, ten))
 		e[monitoring].Figure = fmt.Sprintf("CPU of the server per notice: %s told by SSE, %s polling every second, %s every ten%s",
 			millis(told), millis(second), millis(ten), f.controlled())
 	}
 	if c := f.reached(many, sse, poll10s); c != nil {
 		told, asked := memory(c[0]), memory(c[1])
-		e[state].Agreed = grade(told > asked, true)
+		e[state].Agreed = grade(less(asked, told), true)
 		e[state].Figure = fmt.Sprintf("With %d waiting the server had up to %d MiB told by SSE, and %d MiB polled every ten seconds over connections that stay open",
 			many, told>>20, asked>>20)
 	}
@@ -141,6 +141,9 @@ func grade(some, all bool) string {
 	}
 	return no
 }
+
+// less says that a is less than b by more than runs differ.
+func less[T float64 | int64 | time.Duration](a, b T) bool { return float64(a) < 0.9*float64(b) }
 
 // describe is a cell in a phrase.
 func describe(c *compare.Cell) string {

@@ -76,8 +76,14 @@ func (t trial) run(ctx context.Context, env *compare.Env) (*compare.Cell, error)
 	if err != nil {
 		return nil, err
 	}
-	meter.Stop(c, int64(total))
 	c.Took = time.Since(began)
+	if c.NotReachable != "" {
+		if polls := notKept(t.line, c.Took); polls != "" {
+			c.NotReachable += ": " + polls
+		}
+		return c, nil
+	}
+	meter.Stop(c, int64(total))
 	c.Outcome = compare.Outcome{Accepted: int64(total), Lost: int64(total - knew)}
 	c.Load = compare.Load{Units: int64(total), Rate: float64(total) / c.Took.Seconds(), Reached: float64(knew) / c.Took.Seconds()}
 	if t.style == nobody {
@@ -90,10 +96,7 @@ func (t trial) run(ctx context.Context, env *compare.Env) (*compare.Cell, error)
 	if t.board != nil {
 		c.Outcome.Twice = t.board.Repeats()
 	}
-	if c.NotReachable == "" {
-		c.NotReachable = notKept(t.line, c.Took)
-	}
-	if c.NotReachable == "" {
+	if c.NotReachable = notKept(t.line, c.Took); c.NotReachable == "" {
 		c.Answered = delays.Latency()
 	}
 	return c, nil
@@ -193,7 +196,7 @@ func (t *trial) together(ctx context.Context, delays *compare.Histogram) (knew i
 			return 0, "", errors.Join(err, rerr)
 		}
 	case <-time.After(patience):
-		notReachable = fmt.Sprintf("not all %d could be made to wait within %s; %d connections failed", t.waiting, patience, t.line.Broken.Load())
+		notReachable = fmt.Sprintf("not all %d could be made to wait within %s, and %d connections failed", t.waiting, patience, t.line.Broken.Load())
 		cancel()
 	case <-ctx.Done():
 	}

@@ -54,12 +54,12 @@ func interval(style string) time.Duration {
 
 // Trials are all ways with 100 that wait; with the extent Quick those that a second is enough for, and with Full also with 1 and with 10,000.
 func (Scenario) Trials(o compare.Options) []compare.Trial {
-	counts, ways, lasts := []int{100}, styles, 5*time.Second
+	counts, ways, lasts := []int{usual}, styles, 5*time.Second
 	switch o.Extent {
 	case compare.Quick:
 		ways, lasts = []string{poll1s, longPoll, sse, webhook}, time.Second
 	case compare.Full:
-		counts, lasts = []int{1, 100, 10_000}, 10*time.Second
+		counts, lasts = []int{1, usual, many}, 15*time.Second
 	}
 	_, lasts = o.LoadOr(0, lasts)
 	var out []compare.Trial
@@ -74,7 +74,7 @@ func (Scenario) Trials(o compare.Options) []compare.Trial {
 func newTrial(style string, n int, lasts time.Duration) compare.Trial {
 	t := trial{style: style, waiting: n, lasts: lasts}
 	return compare.Trial{Style: style, Params: []compare.Param{{Name: "waiting", Value: strconv.Itoa(n)}},
-		Takes: t.lasts + interval(style), Run: t.run}
+		Takes: t.lasts + interval(style) + time.Duration(n)*time.Millisecond, Run: t.run} // placing takes its time, too
 }
 
 // Services is none but the examples'.

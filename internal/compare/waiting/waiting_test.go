@@ -121,7 +121,7 @@ func made() []compare.Cell {
 	return []compare.Cell{
 		cell(poll100ms, 100, 52*ms, 25, 20_000, 5*ms), cell(poll1s, 100, 480*ms, 3, 2_400, 2*ms), cell(pollETag, 100, 510*ms, 3, 2_000, 2*ms),
 		cell(poll10s, 100, 5100*ms, 1.2, 1_000, 2*ms), cell(longPoll, 100, 2*ms, 1, 900, ms), cell(sse, 100, 2*ms, 1, 800, ms),
-		cell(webSocket, 100, 2*ms, 1, 850, ms), cell(webhook, 100, 3*ms, 1, 950, ms),
+		cell(webSocket, 100, 2*ms, 1, 750, ms), cell(webhook, 100, 3*ms, 1, 950, ms),
 	}
 }
 

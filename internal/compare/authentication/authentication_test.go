@@ -1,0 +1,91 @@
+package authentication
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/tandem-hybrid/tandem/internal/compare"
+)
+
+// The test binary is its own child, as the real one is.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 3 && os.Args[1] == "compare-service" {
+		if err := compare.Child(context.Background(), os.Args[2], []compare.Scenario{Scenario{}}); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// tiny is the scenario with one trial in both styles.
+type tiny struct {
+	Scenario
+	trial trial
+}
+
+func (s tiny) Trials(compare.Options) (out []compare.Trial) {
+	for _, style := range []string{request, eventful} {
+		t := s.trial
+		t.style = style
+		out = append(out, compare.Trial{Style: style, Run: t.run})
+	}
+	return out
+}
+
+// run runs a trial in both styles.
+func run(t *testing.T, of trial) (asked, told compare.Cell) {
+	t.Helper()
+	r, err := compare.Run(t.Context(), []compare.Scenario{tiny{trial: of}}, compare.Options{})
+	if err != nil || len(r.Findings) != 1 || len(r.Findings[0].Cells) != 2 {
+		t.Fatalf("%v: %+v", err, r)
+	}
+	return r.Findings[0].Cells[0], r.Findings[0].Cells[1]
+}
+
+// Without faults everybody is logged in once, in both styles; only one of them leaves the password behind.
+func TestBothStylesLogIn(t *testing.T) {
+	asked, told := run(t, trial{rate: 4, lasts: time.Second, config: config})
+	for _, c := range []compare.Cell{asked, told} {
+		o := c.Outcome
+		if o.Accepted != c.Load.Units || o.Accepted == 0 || o.Lost+o.Twice+o.HalfDone+o.Refused+o.Unknown != 0 || param(&c, forNobody) != "0" {
+			t.Errorf("%s: %+v of %d, %v", c.Style, o, c.Load.Units, c.Params)
+		}
+		if c.NotReachable == "" && (c.Answered == nil || c.Done == nil || c.Done.Count != o.Accepted) {
+			t.Errorf("%s: %+v, %+v", c.Style, c.Answered, c.Done)
+		}
+	}
+	if param(&asked, onDisk) != "no" || param(&told, onDisk) != "yes" {
+		t.Errorf("as a request %v, as an event %v", asked.Params, told.Params)
+	}
+}
+
+// Calls that fail refuse who asked, and are made again for an event.
+func TestErrorsRefuseOrDelay(t *testing.T) {
+	fault := compare.FaultPlan{Process: accountsName, Error: 1, At: 0, For: 1500 * time.Millisecond}
+	asked, told := run(t, trial{rate: 4, lasts: time.Second, config: config, faults: []compare.FaultPlan{fault}})
+	if o := asked.Outcome; o.Refused != asked.Load.Units || o.Refused == 0 {
+		t.Errorf("as a request: %+v of %d", o, asked.Load.Units)
+	}
+	if o := told.Outcome; o.Accepted != told.Load.Units || o.Accepted == 0 || told.Answered.P50 < 500*time.Millisecond {
+		t.Errorf("as an event: %+v of %d, %+v", o, told.Load.Units, told.Answered)
+	}
+}
+
+// Who is told that the event is stored has no session; one is opened later, for nobody.
+func TestSessionsForNobodyAreCounted(t *testing.T) {
+	fault := compare.FaultPlan{Process: accountsName, Slow: 2 * time.Second, At: 0, For: 2 * time.Second}
+	impatient := bytes.Replace(config, []byte("timeout: 10s}\n\nsub"), []byte("timeout: 100ms}\n\nsub"), 1)
+	asked, told := run(t, trial{rate: 4, lasts: time.Second, config: impatient, faults: []compare.FaultPlan{fault}})
+	if o := asked.Outcome; o.Accepted != asked.Load.Units || param(&asked, forNobody) != "0" || asked.Answered.P50 < 2*time.Second {
+		t.Errorf("as a request: %+v, %v, %+v", o, asked.Params, asked.Answered)
+	}
+	if o := told.Outcome; o.Unknown != told.Load.Units || o.Unknown == 0 || param(&told, forNobody) != fmt.Sprint(o.Unknown) {
+		t.Errorf("as an event: %+v, %v", o, told.Params)
+	}
+}
