@@ -89,3 +89,68 @@ func TestSessionsForNobodyAreCounted(t *testing.T) {
 		t.Errorf("as an event: %+v, %v", o, told.Params)
 	}
 }
+
+// made is a made-up cell.
+func made(style, rate string, accepted, unknown int64, p50 time.Duration, params ...compare.Param) compare.Cell {
+	c := compare.Cell{Style: style, Params: append([]compare.Param{{Name: "rate", Value: rate}}, params...),
+		Outcome: compare.Outcome{Accepted: accepted, Unknown: unknown}}
+	if p50 > 0 {
+		c.Answered = &compare.Latency{Count: accepted, P50: p50, P99: 2 * p50}
+	}
+	return c
+}
+
+// The verdict follows the figures: when they turn, so does it.
+func TestTheVerdictFollowsTheFigures(t *testing.T) {
+	const ms = time.Millisecond
+	cells := func(turned bool) []compare.Cell {
+		fast, slow, more, less, clear, nobody := 30*ms, 60*ms, int64(90), int64(60), "yes", "40"
+		if turned {
+			fast, slow, more, less, clear, nobody = slow, fast, less, more, "no", "0"
+		}
+		down := []compare.Param{{Name: "fault", Value: "accounts:down"}}
+		list := []compare.Cell{
+			made(request, "10/s", 100, 0, fast, compare.Param{Name: onDisk, Value: "no"}), made(eventful, "10/s", 100, 0, slow, compare.Param{Name: onDisk, Value: clear}),
+			made(request, "160/s", more, 0, ms, compare.Param{Name: forNobody, Value: "0"}), made(eventful, "160/s", less, 40, ms, compare.Param{Name: forNobody, Value: nobody}),
+			made(request, "10/s", less, 0, ms, down...), made(eventful, "10/s", more, 0, ms, down...),
+		}
+		list[4].Faults = []compare.Fault{{Process: accountsName, Kind: "down"}}
+		return list
+	}
+	for turned, want := range map[bool]string{false: yes, true: no} {
+		v := Scenario{}.Judge(cells(turned))
+		for _, e := range v.Expected {
+			if e.Agreed != want || e.Figure == "" || e.Source == "" {
+				t.Errorf("turned %v: %+v, want %s", turned, e, want)
+			}
+		}
+		style, count := request, 2
+		if turned {
+			style, count = "either", 1
+		}
+		if len(v.Advice) != count || v.Advice[0].Style != style {
+			t.Errorf("turned %v: %+v", turned, v.Advice)
+		}
+	}
+	if v := (Scenario{}).Judge(nil); len(v.Advice) != 0 || v.Expected[0].Agreed != unknown {
+		t.Errorf("nothing ran: %+v", v)
+	}
+}
+
+func TestTrialsOfEachExtent(t *testing.T) {
+	named := []string{name}
+	for _, c := range []struct {
+		o    compare.Options
+		want int
+	}{
+		{compare.Options{}, 0},
+		{compare.Options{Extent: compare.Full}, 12},
+		{compare.Options{Scenarios: named}, 12},
+		{compare.Options{Scenarios: named, Extent: compare.Quick}, 4},
+		{compare.Options{Scenarios: named, Rate: 5, Faults: []compare.FaultPlan{{Process: accountsName, Down: true}}}, 4},
+	} {
+		if trials := (Scenario{}).Trials(c.o); len(trials) != c.want {
+			t.Errorf("%+v: %d trials, want %d", c.o, len(trials), c.want)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"strconv"
 
 	"github.com/tandem-hybrid/tandem/internal/compare"
+	"github.com/tandem-hybrid/tandem/internal/compare/figure"
 )
 
 // What Agreed says.
@@ -26,13 +27,13 @@ const (
 func expected() []compare.Expectation {
 	return []compare.Expectation{
 		sooner: {Claim: "A caller that waits for the answer has it sooner from a call than from two messages and their storage.",
-			Source: "Hohpe, Woolf: Enterprise Integration Patterns, Remote Procedure Invocation and Request-Reply, 2003"},
+			Source: "Hohpe and Woolf, Enterprise Integration Patterns, Remote Procedure Invocation and Request-Reply, 2003"},
 		buffer: {Claim: "A broker is a buffer when the recipient is unavailable: callers that can wait succeed where a call fails.",
-			Source: "Kleppmann: Designing Data-Intensive Applications, chapter 4, message-passing dataflow, 2017"},
+			Source: "Kleppmann, Designing Data-Intensive Applications, chapter 4, message-passing dataflow, 2017"},
 		wasted: {Claim: "Under overload a queue does work for callers that have given up; refusing early leaves the time to those who still wait.",
-			Source: "Ulrich: Addressing Cascading Failures, in Site Reliability Engineering, chapter 22, 2016"},
+			Source: "Ulrich, Addressing Cascading Failures, in Site Reliability Engineering, chapter 22, 2016"},
 		secret: {Claim: "A password is to be kept only in a form that resists offline attacks; what is sent as an event is kept as it is.",
-			Source: "Grassi et al.: NIST SP 800-63B, section 5.1.1.2, 2017"},
+			Source: "Grassi et al., NIST SP 800-63B, section 5.1.1.2, 2017"},
 	}
 }
 
@@ -144,7 +145,7 @@ func (b *both) describe() string {
 func describe(c *compare.Cell) string {
 	s := fmt.Sprintf("as %s %d had a session, %d were refused, %d were told neither", style(c), c.Outcome.Accepted, c.Outcome.Refused, c.Outcome.Unknown)
 	if c.Answered != nil {
-		s += fmt.Sprintf(", p50 %.1f ms, p99 %.1f ms", c.Answered.P50.Seconds()*1000, c.Answered.P99.Seconds()*1000)
+		s += fmt.Sprintf(", p50 %s, p99 %s", figure.Duration(c.Answered.P50), figure.Duration(c.Answered.P99))
 	}
 	return s
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/tandem-hybrid/tandem/internal/compare"
+	"github.com/tandem-hybrid/tandem/internal/compare/figure"
 	"github.com/tandem-hybrid/tandem/internal/process"
 )
 
@@ -32,17 +33,17 @@ const (
 func expected() []compare.Expectation {
 	return []compare.Expectation{
 		half: {Claim: "Who polls knows half an interval late on average, and pays for every request in which nothing had happened.",
-			Source: "Loreto, Saint-Andre, Salsano, Wilkins: RFC 6202, section 1, 2011"},
+			Source: "Loreto et al., RFC 6202, section 1, 2011"},
 		conditional: {Claim: "A conditional request saves the bytes of an answer that is known, and not the request.",
-			Source: "Fielding, Nottingham, Reschke: RFC 9110, sections 13.1.2 and 15.4.5, 2022"},
+			Source: "Fielding, Nottingham and Reschke, RFC 9110, sections 13.1.2 and 15.4.5, 2022"},
 		transit: {Claim: "A long poll knows after about one network transit on average, as soon as who is told over a stream.",
-			Source: "Loreto, Saint-Andre, Salsano, Wilkins: RFC 6202, section 2.2, 2011"},
+			Source: "Loreto et al., RFC 6202, section 2.2, 2011"},
 		framing: {Claim: "Asking over HTTP costs more bytes than a WebSocket, since every message has a header of its own.",
-			Source: "Fette, Melnikov: RFC 6455, section 1.1, 2011"},
+			Source: "Fette and Melnikov, RFC 6455, section 1.1, 2011"},
 		monitoring: {Claim: "Where most of the time nothing happens, being told is more efficient than asking.",
-			Source: "Fielding: Architectural Styles and the Design of Network-based Software Architectures, section 3.6.1, 2000"},
+			Source: "Fielding, Architectural Styles and the Design of Network-based Software Architectures, section 3.6.1, 2000"},
 		state: {Claim: "Being told costs the server state: it must keep track of everybody who waits.",
-			Source: "van Steen, Tanenbaum: Distributed Systems, chapter 7, pull versus push protocols, 2017"},
+			Source: "van Steen and Tanenbaum, Distributed Systems, 3rd ed., chapter 7, pull versus push protocols, 2017"},
 	}
 }
 
@@ -82,7 +83,7 @@ func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
 	if c := f.reached(usual, poll1s, pollETag); c != nil {
 		a, b := bytesEach(c[0]), bytesEach(c[1])
 		e[conditional].Agreed = grade(less(b, a), true)
-		e[conditional].Figure = fmt.Sprintf("A request and its answer take %.0f bytes with the ETag and %.0f without; %s and %s", b, a, describe(c[1]), describe(c[0]))
+		e[conditional].Figure = fmt.Sprintf("A request and its answer take %s with the ETag and %s without. %s; %s", figure.Bytes(b), figure.Bytes(a), describe(c[1]), describe(c[0]))
 	}
 	if c := f.reached(usual, longPoll, sse); c != nil {
 		e[transit].Agreed = grade(c[0].Answered.P50 <= 2*c[1].Answered.P50+time.Millisecond, true)
@@ -96,13 +97,13 @@ func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
 		told, second, ten := serverCPU(c[0]), serverCPU(c[1]), serverCPU(c[2])
 		e[monitoring].Agreed = grade(less(told, second), less(told, ten))
 		e[monitoring].Figure = fmt.Sprintf("CPU of the server per notice: %s told by SSE, %s polling every second, %s every ten%s",
-			millis(told), millis(second), millis(ten), f.controlled())
+			took(told), took(second), took(ten), f.controlled())
 	}
 	if c := f.reached(many, sse, poll10s); c != nil {
 		told, asked := memory(c[0]), memory(c[1])
 		e[state].Agreed = grade(less(asked, told), true)
-		e[state].Figure = fmt.Sprintf("With %d waiting the server had up to %d MiB told by SSE, and %d MiB polled every ten seconds over connections that stay open",
-			many, told>>20, asked>>20)
+		e[state].Figure = fmt.Sprintf("With %d waiting the server had up to %s told by SSE, and %s polled every ten seconds over connections that stay open",
+			many, figure.Bytes(float64(told)), figure.Bytes(float64(asked)))
 	}
 	return compare.Verdict{Expected: e, Advice: f.advice(), NotMeasured: []string{
 		"Waiting: everything is on one machine. A network adds a transit to every notice, and one more to every poll; TLS is left out.",
@@ -147,11 +148,16 @@ func less[T float64 | int64 | time.Duration](a, b T) bool { return float64(a) < 
 
 // describe is a cell in a phrase.
 func describe(c *compare.Cell) string {
-	return fmt.Sprintf("%s: known %s after (p99 %s), %.1f requests and %.0f bytes per notice", c.Style,
-		millis(c.Answered.P50), millis(c.Answered.P99), *c.PerUnit.Requests, *c.PerUnit.WireBytes)
+	return fmt.Sprintf("%s: known %s after (p99 %s), %.1f requests and %s per notice", c.Style,
+		took(c.Answered.P50), took(c.Answered.P99), *c.PerUnit.Requests, figure.Bytes(*c.PerUnit.WireBytes))
 }
 
-func millis(d time.Duration) string { return fmt.Sprintf("%.1f ms", d.Seconds()*1000) }
+func took(d time.Duration) string {
+	if d <= 0 {
+		return "nothing"
+	}
+	return figure.Duration(d)
+}
 
 func bytesEach(c *compare.Cell) float64 { return *c.PerUnit.WireBytes / *c.PerUnit.Requests }
 
@@ -179,7 +185,7 @@ func memory(c *compare.Cell) int64 { return server(c).MemoryBytes }
 // controlled says what nobody's waiting costs.
 func (f found) controlled() string {
 	if c := f.of(nobody, usual); c != nil && len(c.Processes) > 0 {
-		return fmt.Sprintf("; %s of each are the order itself, with nobody waiting", millis(serverCPU(c)))
+		return fmt.Sprintf("; %s of each are the order itself, with nobody waiting", took(serverCPU(c)))
 	}
 	return ""
 }

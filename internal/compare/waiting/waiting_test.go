@@ -133,7 +133,7 @@ func TestTheVerdictFollowsTheFigures(t *testing.T) {
 			t.Errorf("%+v, want %s", e, want)
 		}
 	}
-	if len(v.Advice) != 4 || v.Advice[0].Style != "event" || !strings.Contains(v.Advice[0].Figure, "sse: known 2.0 ms after (p99 4.0 ms), 1.0 requests and 800 bytes per notice") {
+	if len(v.Advice) != 4 || v.Advice[0].Style != "event" || !strings.Contains(v.Advice[0].Figure, "sse: known 2.00 ms after (p99 4.00 ms), 1.0 requests and 800 B per notice") {
 		t.Errorf("%+v", v.Advice)
 	}
 	cells := made()
