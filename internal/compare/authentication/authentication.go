@@ -14,12 +14,6 @@ import (
 //go:embed tandem.yaml
 var config []byte
 
-// The styles.
-const (
-	request  = "request" // POST /session, which accounts answers
-	eventful = "event"   // POST /logins, which waits for the event that accounts replies with
-)
-
 const (
 	name         = "authentication"
 	accountsName = "accounts"
@@ -64,12 +58,12 @@ func (Scenario) Trials(o compare.Options) (out []compare.Trial) {
 	if o.Rate > 0 {
 		rates = []float64{o.Rate}
 	}
-	if o.Faults != nil {
+	if len(o.Faults) > 0 {
 		faults = o.Faults
 	}
 	_, lasts = o.LoadOr(0, lasts)
 	add := func(rate float64, fault ...compare.FaultPlan) {
-		for _, style := range []string{request, eventful} {
+		for _, style := range []string{compare.Request, compare.Event} {
 			t := trial{style: style, rate: rate, warmup: warmup, lasts: lasts, faults: fault, config: config}
 			params := []compare.Param{{Name: "rate", Value: strconv.FormatFloat(rate, 'f', -1, 64) + "/s"}}
 			for _, f := range fault {

@@ -2,8 +2,8 @@ package authentication
 
 import (
 	"fmt"
+	"math"
 	"slices"
-	"strconv"
 
 	"github.com/tandem-hybrid/tandem/internal/compare"
 	"github.com/tandem-hybrid/tandem/internal/compare/figure"
@@ -13,6 +13,7 @@ import (
 const (
 	yes     = "yes"
 	no      = "no"
+	partly  = "partly"
 	unknown = "not measured"
 )
 
@@ -52,15 +53,19 @@ func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
 	if quiet != nil {
 		r, ev := quiet.request.Answered, quiet.event.Answered
 		e[sooner].Agreed = agreed(r.P50 < ev.P50)
+		if near := 0.05 * float64(r.P50); math.Abs(float64(ev.P50-r.P50)) < near {
+			e[sooner].Agreed = partly // hashing takes most of the time, and varies by as much
+		}
 		e[sooner].Figure = quiet.describe()
-		advice := compare.Advice{Link: "page -> accounts", Style: request, Figure: quiet.describe(),
+		advice := compare.Advice{Link: "page -> accounts", Style: compare.Request, Figure: quiet.describe(),
 			Reason: "Nothing follows from a log-in but its answer. A call gives it sooner, refuses at once what cannot be done, and leaves no password in a log."}
 		if ev.P50 <= r.P50 {
 			advice.Style, advice.Reason = "either", "On this machine the answer came as soon over an event. It leaves the password in the log."
 		}
 		v.Advice = append(v.Advice, advice)
-		e[secret].Agreed = agreed(param(quiet.event, onDisk) == "yes" && param(quiet.request, onDisk) == "no")
-		e[secret].Figure = fmt.Sprintf("the password was found in clear in files of the log: %s as an event, %s as a request", param(quiet.event, onDisk), param(quiet.request, onDisk))
+		asked, told := param(quiet.request, onDisk) != "", param(quiet.event, onDisk) != ""
+		e[secret].Agreed = agreed(told && !asked)
+		e[secret].Figure = fmt.Sprintf("The password was found in clear in the files of the log: as a request %s, as an event %s", agreed(asked), agreed(told))
 	}
 	if down := first(pairs, func(p both) bool { return p.down }); down != nil {
 		e[buffer].Agreed = agreed(down.event.Outcome.Accepted > down.request.Outcome.Accepted)
@@ -72,12 +77,17 @@ func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
 	}
 	busiest := last(pairs, func(p both) bool { return p.fault == "" })
 	if busiest != nil && busiest != quiet {
-		lost, _ := strconv.Atoi(param(busiest.event, forNobody))
-		none, _ := strconv.Atoi(param(busiest.request, forNobody))
-		e[wasted].Agreed = agreed(lost > none && busiest.request.Outcome.Accepted >= busiest.event.Outcome.Accepted)
-		e[wasted].Figure = busiest.describe() + fmt.Sprintf("; sessions opened for nobody: %d as a request, %d as an event", none, lost)
+		asked, told := nobody(busiest.request), nobody(busiest.event)
+		e[wasted].Agreed = agreed(told > asked && busiest.request.Outcome.Accepted >= busiest.event.Outcome.Accepted)
+		e[wasted].Figure = busiest.describe() + fmt.Sprintf("; sessions opened for nobody: %d as a request, %d as an event", asked, told)
 	}
 	return v
+}
+
+// nobody is how many sessions were opened for nobody.
+func nobody(c *compare.Cell) (n int) {
+	_, _ = fmt.Sscan(param(c, forNobody), &n) // absent: none
+	return n
 }
 
 func agreed(ok bool) string {
@@ -98,12 +108,12 @@ type both struct {
 func pair(cells []compare.Cell) (out []*both) {
 	for i := range cells {
 		c := &cells[i]
-		if c.Style != request {
+		if c.Style != compare.Request {
 			continue
 		}
 		rate, fault := param(c, "rate"), param(c, "fault")
 		j := slices.IndexFunc(cells, func(d compare.Cell) bool {
-			return d.Style == eventful && param(&d, "rate") == rate && param(&d, "fault") == fault
+			return d.Style == compare.Event && param(&d, "rate") == rate && param(&d, "fault") == fault
 		})
 		if j >= 0 {
 			down := len(c.Faults) == 1 && c.Faults[0].Kind == "down"
@@ -151,7 +161,7 @@ func describe(c *compare.Cell) string {
 }
 
 func style(c *compare.Cell) string {
-	if c.Style == eventful {
+	if c.Style == compare.Event {
 		return "an event"
 	}
 	return "a request"

@@ -15,7 +15,6 @@ import (
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
-	"github.com/tandem-hybrid/tandem/client"
 	"github.com/tandem-hybrid/tandem/internal/compare"
 	"github.com/tandem-hybrid/tandem/internal/process"
 )
@@ -23,15 +22,13 @@ import (
 const (
 	customers = 8
 	// password is one that is found when it lies on a disk in clear.
-	password  = "correct horse battery staple, in clear"
-	settling  = 2 * time.Minute // for what waits to be done
-	lookEvery = 100 * time.Millisecond
+	password = "correct horse battery staple, in clear"
 
 	accountsURL = "http://127.0.0.1:9000" // in the configuration
 
 	// Params that a cell is given beside those of its trial.
-	forNobody = "sessions for nobody" // opened for who had been told nothing or that it failed
-	onDisk    = "password in the log"
+	forNobody = "for nobody" // sessions opened for who had been told nothing, or that it failed
+	onDisk    = "password"
 )
 
 // trial is one style under one load.
@@ -47,7 +44,6 @@ type trial struct {
 	base string    // of the public listener
 	from time.Time // the end of the warm-up
 	told *sync.Map // compare.Told by unit, from then on
-	api  *client.Client
 }
 
 func (t trial) run(ctx context.Context, env *compare.Env) (*compare.Cell, error) {
@@ -62,8 +58,8 @@ func (t trial) run(ctx context.Context, env *compare.Env) (*compare.Cell, error)
 		Ledger:   func(context.Context) (map[string]compare.Work, error) { return t.ledger() },
 		MustBeUp: []string{process.Server, accountsName},
 	}
-	if t.style == eventful {
-		job.Settle = t.settle
+	if t.style == compare.Event {
+		job.Settle = env.Quiet
 	}
 	t.from = time.Now().Add(t.warmup)
 	c, err := env.Run(ctx, job)
@@ -80,11 +76,17 @@ func (t trial) run(ctx context.Context, env *compare.Env) (*compare.Cell, error)
 			nobody++
 		}
 	}
-	clear, err := inClear(filepath.Join(env.Dir, "tandem"))
+	stored, err := inClear(filepath.Join(env.Dir, "tandem"))
 	if err != nil {
 		return nil, err
 	}
-	c.Params = []compare.Param{{Name: forNobody, Value: strconv.Itoa(nobody)}, {Name: onDisk, Value: clear}}
+	// In the names of cells: only of those where there is something to say.
+	if nobody > 0 {
+		c.Params = append(c.Params, compare.Param{Name: forNobody, Value: fmt.Sprintf("%d sessions for nobody", nobody)})
+	}
+	if stored {
+		c.Params = append(c.Params, compare.Param{Name: onDisk, Value: "password in the log"})
+	}
 	return c, nil
 }
 
@@ -99,9 +101,6 @@ func (t *trial) start(ctx context.Context) error {
 		return err
 	}
 	t.base = system.Public
-	if t.api, err = client.New(system.API, client.Options{}); err != nil {
-		return err
-	}
 	for i := range customers {
 		res, err := t.post(ctx, url+"/accounts", customer(i), "")
 		if err == nil {
@@ -145,7 +144,7 @@ func (t *trial) logIn(ctx context.Context, u compare.Unit) (told compare.Told) {
 		}
 	}()
 	ask := customer(u.Seq)
-	if t.style == request {
+	if t.style == compare.Request {
 		return compare.ToldBy(t.post(ctx, t.base+"/session", ask, u.ID))
 	}
 	ask.Unit = u.ID
@@ -167,39 +166,19 @@ func (t *trial) logIn(ctx context.Context, u compare.Unit) (told compare.Told) {
 	return compare.Refused
 }
 
-// settle waits until accounts has taken all events, or for as long as settling.
-func (t *trial) settle(ctx context.Context) error {
-	for late := time.Now().Add(settling); time.Now().Before(late); {
-		s, err := t.api.Subscription(ctx, accountsName)
-		if err != nil {
-			return err
-		}
-		if s.Status.Lag == 0 {
-			return nil
-		}
-		select {
-		case <-time.After(lookEvery):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
-	return nil
-}
-
 func (t *trial) ledger() (map[string]compare.Work, error) {
 	return readLedger(filepath.Join(t.env.Dir, "services", ledgerFile))
 }
 
-// inClear reports as "yes" or "no" whether the password is found in a file below a directory.
-func inClear(dir string) (string, error) {
-	found := "no"
-	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+// inClear reports whether the password is found in a file below a directory.
+func inClear(dir string) (found bool, err error) {
+	err = filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
 		if err != nil || !d.Type().IsRegular() {
 			return nil //nolint:nilerr // the log removes files while it runs
 		}
 		body, err := os.ReadFile(path)
 		if err == nil && bytes.Contains(body, []byte(password)) {
-			found = "yes"
+			found = true
 			return fs.SkipAll
 		}
 		return nil

@@ -50,10 +50,10 @@ func expected() []compare.Expectation {
 // found finds cells.
 type found []compare.Cell
 
-// of returns the cell of a style with so many who wait, or nil when it did not run.
-func (f found) of(style string, n int) *compare.Cell {
+// of returns the cell of a way with so many who wait, or nil when it did not run.
+func (f found) of(way string, n int) *compare.Cell {
 	i := slices.IndexFunc(f, func(c compare.Cell) bool {
-		return c.Style == style && slices.Contains(c.Params, compare.Param{Name: "waiting", Value: strconv.Itoa(n)})
+		return wayOf(&c) == way && slices.Contains(c.Params, compare.Param{Name: "waiting", Value: strconv.Itoa(n)})
 	})
 	if i < 0 {
 		return nil
@@ -61,10 +61,10 @@ func (f found) of(style string, n int) *compare.Cell {
 	return &f[i]
 }
 
-// reached returns the cells of styles with so many who wait, or nil unless all have latencies.
-func (f found) reached(n int, styles ...string) (out []*compare.Cell) {
-	for _, style := range styles {
-		c := f.of(style, n)
+// reached returns the cells of ways with so many who wait, or nil unless all have latencies.
+func (f found) reached(n int, ways ...string) (out []*compare.Cell) {
+	for _, way := range ways {
+		c := f.of(way, n)
 		if c == nil || c.Answered == nil || c.PerUnit.Requests == nil || c.PerUnit.WireBytes == nil {
 			return nil
 		}
@@ -118,11 +118,11 @@ const usual, many = 100, 10_000
 func (f found) judgePolls(e *compare.Expectation) {
 	var figures []string
 	agreed, polls := 0, 0
-	for _, style := range []string{poll100ms, poll1s, poll10s} {
-		for _, c := range f.reached(usual, style) {
+	for _, way := range []string{poll100ms, poll1s, poll10s} {
+		for _, c := range f.reached(usual, way) {
 			polls++
 			// Of 100 notices the median is off by less than a fifth of the interval; and the way that all notices go is added.
-			if want := interval(style) / 2; c.Answered.P50 > want*3/5 && c.Answered.P50 < want*7/5+20*time.Millisecond {
+			if want := interval(way) / 2; c.Answered.P50 > want*3/5 && c.Answered.P50 < want*7/5+20*time.Millisecond {
 				agreed++
 			}
 			figures = append(figures, describe(c))
@@ -148,7 +148,7 @@ func less[T float64 | int64 | time.Duration](a, b T) bool { return float64(a) < 
 
 // describe is a cell in a phrase.
 func describe(c *compare.Cell) string {
-	return fmt.Sprintf("%s: known %s after (p99 %s), %.1f requests and %s per notice", c.Style,
+	return fmt.Sprintf("%s: known %s after (p99 %s), %.1f requests and %s per notice", wayOf(c),
 		took(c.Answered.P50), took(c.Answered.P99), *c.PerUnit.Requests, figure.Bytes(*c.PerUnit.WireBytes))
 }
 

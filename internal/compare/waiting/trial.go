@@ -42,7 +42,7 @@ const (
 
 // trial is one way with so many who wait.
 type trial struct {
-	style   string
+	name    string
 	waiting int
 	lasts   time.Duration // over which notices are spread
 
@@ -86,7 +86,7 @@ func (t trial) run(ctx context.Context, env *compare.Env) (*compare.Cell, error)
 	meter.Stop(c, int64(total))
 	c.Outcome = compare.Outcome{Accepted: int64(total), Lost: int64(total - knew)}
 	c.Load = compare.Load{Units: int64(total), Rate: float64(total) / c.Took.Seconds(), Reached: float64(knew) / c.Took.Seconds()}
-	if t.style == nobody {
+	if t.name == nobody {
 		c.PerUnit.Requests, c.PerUnit.WireBytes = nil, nil
 		return c, nil
 	}
@@ -115,16 +115,16 @@ func notKept(line *wait.Line, took time.Duration) string {
 func (t *trial) start(ctx context.Context) (stop func(), err error) {
 	stop = func() {}
 	config := kitchen.Config
-	switch every := interval(t.style); {
+	switch every := interval(t.name); {
 	case every > 0:
-		t.way = wait.Poll{Line: t.line, Every: every, ETag: t.style == pollETag}
-	case t.style == longPoll:
+		t.way = wait.Poll{Line: t.line, Every: every, ETag: t.name == pollETag}
+	case t.name == longPoll:
 		t.way = wait.LongPoll{Line: t.line, Hold: hold}
-	case t.style == sse:
+	case t.name == sse:
 		t.way = wait.SSE{Line: t.line}
-	case t.style == webSocket:
+	case t.name == webSocket:
 		t.way = wait.WebSocket{Line: t.line}
-	case t.style == webhook:
+	case t.name == webhook:
 		t.board = wait.NewBoard(t.line)
 		t.way = t.board
 		l, err := new(net.ListenConfig).Listen(ctx, "tcp", "127.0.0.1:0")
@@ -145,7 +145,7 @@ func (t *trial) start(ctx context.Context) (stop func(), err error) {
 	if t.api, err = client.New(system.API, client.Options{}); err != nil {
 		return stop, err
 	}
-	if t.style == nobody {
+	if t.name == nobody {
 		t.way = &control{api: t.api}
 	}
 	if t.board == nil {
@@ -200,7 +200,7 @@ func (t *trial) together(ctx context.Context, delays *compare.Histogram) (knew i
 		cancel()
 	case <-ctx.Done():
 	}
-	late := time.AfterFunc(t.lasts+interval(t.style)+patience, cancel) // who does not know by then never will
+	late := time.AfterFunc(t.lasts+interval(t.name)+patience, cancel) // who does not know by then never will
 	defer late.Stop()
 	all.Wait()
 	return knew, notReachable, errors.Join(err, context.Cause(ctx))
@@ -209,7 +209,7 @@ func (t *trial) together(ctx context.Context, delays *compare.Histogram) (knew i
 // again lets one wait again and again.
 func (t *trial) again(ctx context.Context, delays *compare.Histogram) (knew, times int, err error) {
 	for began := time.Now(); times < leastTimes || time.Since(began) < t.lasts; times++ {
-		once, cancel := context.WithTimeout(ctx, singleDish+interval(t.style)+patience)
+		once, cancel := context.WithTimeout(ctx, singleDish+interval(t.name)+patience)
 		n, err := t.wait(once, times, singleDish, func() {})
 		late := once.Err() != nil
 		cancel()

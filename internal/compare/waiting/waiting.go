@@ -4,6 +4,7 @@ package waiting
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/tandem-hybrid/tandem/internal/compare"
@@ -24,24 +25,24 @@ func (Scenario) About() compare.About {
 	}
 }
 
-// The ways of waiting, in the order of the report.
+// The ways of waiting, in the order of the report and by the names that it gives them: the style, and what only polls have.
 const (
 	nobody    = "nobody" // the control: what the kitchen costs when nobody waits
-	poll100ms = "poll 100ms"
-	poll1s    = "poll 1s"
-	pollETag  = "poll 1s, ETag"
-	poll10s   = "poll 10s"
+	poll100ms = "poll, 100 ms"
+	poll1s    = "poll, 1 s"
+	pollETag  = "poll, 1 s, ETag"
+	poll10s   = "poll, 10 s"
 	longPoll  = "long poll"
 	sse       = "sse"
 	webSocket = "websocket"
 	webhook   = "webhook"
 )
 
-var styles = []string{nobody, poll100ms, poll1s, pollETag, poll10s, longPoll, sse, webSocket, webhook}
+var ways = []string{nobody, poll100ms, poll1s, pollETag, poll10s, longPoll, sse, webSocket, webhook}
 
 // interval is how often a way asks; zero when it does not.
-func interval(style string) time.Duration {
-	switch style {
+func interval(way string) time.Duration {
+	switch way {
 	case poll100ms:
 		return 100 * time.Millisecond
 	case poll1s, pollETag:
@@ -54,7 +55,7 @@ func interval(style string) time.Duration {
 
 // Trials are all ways with 100 that wait; with the extent Quick those that a second is enough for, and with Full also with 1 and with 10,000.
 func (Scenario) Trials(o compare.Options) []compare.Trial {
-	counts, ways, lasts := []int{usual}, styles, 5*time.Second
+	counts, ways, lasts := []int{usual}, ways, 5*time.Second
 	switch o.Extent {
 	case compare.Quick:
 		ways, lasts = []string{poll1s, longPoll, sse, webhook}, time.Second
@@ -64,17 +65,33 @@ func (Scenario) Trials(o compare.Options) []compare.Trial {
 	_, lasts = o.LoadOr(0, lasts)
 	var out []compare.Trial
 	for _, n := range counts {
-		for _, style := range ways {
-			out = append(out, newTrial(style, n, lasts))
+		for _, way := range ways {
+			out = append(out, newTrial(way, n, lasts))
 		}
 	}
 	return out
 }
 
-func newTrial(style string, n int, lasts time.Duration) compare.Trial {
-	t := trial{style: style, waiting: n, lasts: lasts}
-	return compare.Trial{Style: style, Params: []compare.Param{{Name: "waiting", Value: strconv.Itoa(n)}},
-		Takes: t.lasts + interval(style) + time.Duration(n)*time.Millisecond, Run: t.run} // placing takes its time, too
+func newTrial(way string, n int, lasts time.Duration) compare.Trial {
+	t := trial{name: way, waiting: n, lasts: lasts}
+	parts := strings.Split(way, ", ")
+	params := []compare.Param{{Name: "waiting", Value: strconv.Itoa(n)}}
+	for i, name := range []string{"every", "etag"}[:len(parts)-1] {
+		params = append(params, compare.Param{Name: name, Value: parts[i+1]})
+	}
+	return compare.Trial{Style: parts[0], Params: params, Run: t.run,
+		Takes: lasts + interval(way) + time.Duration(n)*time.Millisecond} // placing takes its time, too
+}
+
+// wayOf is the way of a cell.
+func wayOf(c *compare.Cell) string {
+	way := c.Style
+	for _, p := range c.Params {
+		if p.Name != "waiting" {
+			way += ", " + p.Value
+		}
+	}
+	return way
 }
 
 // Services is none but the examples'.

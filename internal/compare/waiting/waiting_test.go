@@ -37,9 +37,9 @@ func (s tiny) Trials(compare.Options) []compare.Trial { return s.trials }
 func TestEveryWayIsMeasured(t *testing.T) {
 	const n = 12
 	var s tiny
-	for _, style := range styles {
-		if style != poll10s { // as the others, and ten seconds longer
-			s.trials = append(s.trials, newTrial(style, n, 300*time.Millisecond))
+	for _, way := range ways {
+		if way != poll10s { // as the others, and ten seconds longer
+			s.trials = append(s.trials, newTrial(way, n, 300*time.Millisecond))
 		}
 	}
 	s.trials = append(s.trials, newTrial(sse, 1, 0)) // one who waits again and again
@@ -76,7 +76,7 @@ func TestEveryWayIsMeasured(t *testing.T) {
 		}
 		// What a way costs in requests, but for a webhook that was delivered again.
 		requests := *c.PerUnit.Requests * float64(units)
-		switch told := interval(c.Style) == 0; {
+		switch told := interval(wayOf(&c)) == 0; {
 		case told && int64(requests+0.5) != units+c.Outcome.Twice, !told && requests < float64(units):
 			t.Errorf("%s: %.1f requests for %d notices", c.Style, requests, units)
 		}
@@ -109,8 +109,9 @@ func TestTrialsOfEachExtent(t *testing.T) {
 }
 
 // cell is a made-up one.
-func cell(style string, n int, p50 time.Duration, requests, bytes float64, cpu time.Duration) compare.Cell {
-	return compare.Cell{Style: style, Params: []compare.Param{{Name: "waiting", Value: fmt.Sprint(n)}},
+func cell(way string, n int, p50 time.Duration, requests, bytes float64, cpu time.Duration) compare.Cell {
+	t := newTrial(way, n, 0)
+	return compare.Cell{Style: t.Style, Params: t.Params,
 		Answered:  &compare.Latency{Count: int64(n), P50: p50, P99: 2 * p50},
 		PerUnit:   compare.PerUnit{Requests: &requests, WireBytes: &bytes, CPU: &cpu},
 		Processes: []compare.Process{{Name: "server", CPU: cpu, MemoryBytes: int64(n) << 10}, {Name: "kitchen"}}}
@@ -142,7 +143,7 @@ func TestTheVerdictFollowsTheFigures(t *testing.T) {
 		sse: cell(sse, 100, time.Second, 1, 800, time.Second), longPoll: cell(longPoll, 100, 3*time.Second, 1, 90, 0),
 	}
 	for i := range cells {
-		if c, ok := turned[cells[i].Style]; ok {
+		if c, ok := turned[wayOf(&cells[i])]; ok {
 			cells[i] = c
 		}
 	}
