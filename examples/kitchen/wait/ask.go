@@ -124,7 +124,7 @@ func (a *asker) ask(ctx context.Context, header string) (n Notice, known bool, e
 
 func (a *asker) hangUp() {
 	if a.conn != nil {
-		a.conn.Close()
+		a.conn.close()
 		a.conn = nil
 	}
 }

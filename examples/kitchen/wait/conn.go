@@ -43,10 +43,9 @@ func (c *conn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
-// Close ends the connection.
-func (c *conn) Close() error {
+func (c *conn) close() {
 	c.stop()
-	return c.Conn.Close()
+	c.Conn.Close()
 }
 
 // get sends a request and returns the head of its answer. header is lines that end with CR LF.

@@ -35,35 +35,30 @@ func (s WebSocket) Wait(ctx context.Context, order string, place Place) (Notice,
 
 // listener listens to the stream of one order. After a break it goes on behind the last place that it was told.
 type listener struct {
-	line   *Line
-	order  string
-	place  Place
-	placed bool
-	cursor string
+	line    *Line
+	order   string
+	place   Place
+	placed  bool
+	refused error // of place: for good
+	cursor  string
 }
 
 // wait connects until it knows. listen reads one connection, and calls at for each place and take for each event.
 func (l *listener) wait(ctx context.Context, listen func(context.Context, *conn) (Notice, bool, error)) (Notice, error) {
-	var failed error // of place: for good
 	n, err := l.line.insist(ctx, func() (n Notice, known bool, err error) {
 		c, err := l.line.dial(ctx)
 		if err != nil {
 			return n, false, err
 		}
-		defer c.Close()
+		defer c.close()
 		n, known, err = listen(ctx, c)
-		if e, ok := err.(*placeError); ok {
-			failed, known = e.error, true
-		}
-		return n, known, err
+		return n, known || l.refused != nil, err
 	})
-	if failed != nil {
-		err = failed
+	if l.refused != nil {
+		return n, l.refused
 	}
 	return n, err
 }
-
-type placeError struct{ error }
 
 // at takes the place that the stream has come to. The first one says that it is open.
 func (l *listener) at(ctx context.Context, cursor string) error {
@@ -72,10 +67,8 @@ func (l *listener) at(ctx context.Context, cursor string) error {
 		return nil
 	}
 	l.placed = true
-	if _, err := l.place(ctx); err != nil {
-		return &placeError{err}
-	}
-	return nil
+	_, l.refused = l.place(ctx)
+	return l.refused
 }
 
 // take takes an event.
@@ -100,7 +93,7 @@ func (l *listener) target() string {
 }
 
 func (l *listener) sse(ctx context.Context, c *conn) (n Notice, known bool, err error) {
-	res, err := c.get(l.target(), "Accept: text/event-stream\r\n")
+	res, err := c.get(l.target(), "Accept: text/event-stream\r\n") //nolint:bodyclose // it has no end: the connection is closed
 	if err != nil {
 		return n, false, err
 	}
@@ -144,6 +137,7 @@ func (l *listener) websocket(ctx context.Context, c *conn) (n Notice, known bool
 	if err != nil {
 		return n, false, err
 	}
+	res.Body.Close() // of 101 there is none; of another answer nothing is read
 	if res.StatusCode != http.StatusSwitchingProtocols || res.Header.Get("Sec-WebSocket-Accept") != websocket.AcceptKey(key) {
 		return n, false, fmt.Errorf("the WebSocket was answered with %s", res.Status)
 	}

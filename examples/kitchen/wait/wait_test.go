@@ -129,12 +129,12 @@ func TestEveryWay(t *testing.T) {
 		asked int64 // requests before anything is ready
 		polls bool
 	}{
+		{"webhook", s.board, 0, false}, // first: the board is called for the orders of all others, too
 		{"poll", wait.Poll{Line: s.line, Every: every}, 3 * n, true},
 		{"poll with ETag", wait.Poll{Line: s.line, Every: every, ETag: true}, 3 * n, true},
 		{"long poll", wait.LongPoll{Line: s.line, Hold: time.Minute}, n, false},
 		{"SSE", wait.SSE{Line: s.line}, n, false},
 		{"WebSocket", wait.WebSocket{Line: s.line}, n, false},
-		{"webhook", s.board, 0, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			line := s.line

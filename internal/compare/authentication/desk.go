@@ -65,7 +65,7 @@ func openDesk(ctx context.Context, _ string, s process.Settings, _ *slog.Logger)
 	}
 	f, err := os.OpenFile(filepath.Join(s.Data, ledgerFile), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		a.Close()
+		_ = a.Close() // of no use without the ledger
 		return nil, tandem.Wrap("open the ledger of sessions", err)
 	}
 	return &desk{a, f}, nil

@@ -145,7 +145,7 @@ func (t *trial) logIn(ctx context.Context, u compare.Unit) (told compare.Told) {
 	}()
 	ask := customer(u.Seq)
 	if t.style == compare.Request {
-		return compare.ToldBy(t.post(ctx, t.base+"/session", ask, u.ID))
+		return compare.ToldBy(t.post(ctx, t.base+"/session", ask, u.ID)) //nolint:bodyclose // ToldBy closes it
 	}
 	ask.Unit = u.ID
 	res, err := t.post(ctx, t.base+"/logins", ask, "")
