@@ -268,3 +268,20 @@ func TestAWaitEndsWithItsContext(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A delivery that comes again is told to nobody, and counted.
+func TestTheBoardTellsOnce(t *testing.T) {
+	line := &wait.Line{}
+	board := wait.NewBoard(line)
+	deliver := func() {
+		w := httptest.NewRecorder()
+		board.ServeHTTP(w, httptest.NewRequest("POST", "/events", strings.NewReader(`{"type":"order.ready","subject":"7","data":{"at":"2026-01-31T09:30:00Z"}}`)))
+		if w.Code != http.StatusNoContent {
+			t.Errorf("answered %d", w.Code)
+		}
+	}
+	n, err := board.Wait(t.Context(), "7", func(context.Context) (string, error) { deliver(); deliver(); return "", nil })
+	if err != nil || n.Ready.Year() != 2026 || board.Repeats() != 1 || line.Requests.Load() != 2 {
+		t.Errorf("%+v, %v; %d repeats of %d requests", n, err, board.Repeats(), line.Requests.Load())
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"testing"
 	"time"
 
@@ -153,5 +154,20 @@ func TestTrialsOfEachExtent(t *testing.T) {
 		if trials := (Scenario{}).Trials(c.o); len(trials) != c.want {
 			t.Errorf("%+v: %d trials, want %d", c.o, len(trials), c.want)
 		}
+	}
+}
+
+func TestTheLedgerKnowsWhatHappenedTwice(t *testing.T) {
+	path := filepath.Join(t.TempDir(), ledgerFile)
+	lines := `{"unit":"u1","at":"2026-01-31T09:30:00Z"}
+{"unit":"u2","at":"2026-01-31T09:30:01Z"}
+{"unit":"u1","at":"2026-01-31T09:30:02Z"}
+`
+	if err := os.WriteFile(path, []byte(lines), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	work, err := readLedger(path)
+	if err != nil || len(work) != 2 || !work["u1"].Twice || work["u2"].Twice || work["u1"].State != compare.Done || work["u1"].At.Second() != 2 {
+		t.Errorf("%+v, %v", work, err)
 	}
 }

@@ -70,7 +70,7 @@ func TestEveryWayIsMeasured(t *testing.T) {
 			}
 			continue
 		}
-		if c.Answered == nil || c.Answered.Count != units || c.PerUnit.WireBytes == nil || *c.PerUnit.WireBytes < 100 {
+		if c.Answered == nil || c.Answered.Count != units || c.Answered.Max <= 0 || c.Answered.Max > c.Took || c.PerUnit.WireBytes == nil || *c.PerUnit.WireBytes < 100 {
 			t.Errorf("%s: %+v, %+v", c.Style, c.Answered, c.PerUnit)
 			continue
 		}
