@@ -4,6 +4,7 @@ package authentication
 
 import (
 	_ "embed"
+	"slices"
 	"strconv"
 	"time"
 
@@ -59,7 +60,10 @@ func (Scenario) Trials(o compare.Options) (out []compare.Trial) {
 		rates = []float64{o.Rate}
 	}
 	if len(o.Faults) > 0 {
-		faults = o.Faults
+		faults = slices.DeleteFunc(slices.Clone(o.Faults), func(f compare.FaultPlan) bool {
+			// A run of several scenarios has faults for others, too.
+			return len(o.Scenarios) != 1 && f.Process != accountsName && f.Process != compare.Tandem
+		})
 	}
 	_, lasts = o.LoadOr(0, lasts)
 	add := func(rate float64, fault ...compare.FaultPlan) {

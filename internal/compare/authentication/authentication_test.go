@@ -149,6 +149,7 @@ func TestTrialsOfEachExtent(t *testing.T) {
 		{compare.Options{Extent: compare.Full}, 12},
 		{compare.Options{Scenarios: named}, 12},
 		{compare.Options{Scenarios: named, Extent: compare.Quick}, 4},
+		{compare.Options{Extent: compare.Full, Faults: []compare.FaultPlan{{Process: "payments", Down: true}, {Process: compare.Tandem, Down: true}}}, 8},
 		{compare.Options{Scenarios: named, Rate: 5, Faults: []compare.FaultPlan{{Process: accountsName, Down: true}}}, 4},
 	} {
 		if trials := (Scenario{}).Trials(c.o); len(trials) != c.want {

@@ -42,7 +42,7 @@ func expected() []compare.Expectation {
 func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
 	e := expected()
 	for i := range e {
-		e[i].Agreed, e[i].Figure = unknown, "the cells for it did not run"
+		e[i].Agreed, e[i].Figure = unknown, "The cells for it did not run."
 	}
 	v := compare.Verdict{Expected: e, NotMeasured: []string{
 		"Authentication: checking a token on each request (authorize) is a call like the log-in, and as much cheaper as the check is; it has no cell of its own.",
@@ -65,7 +65,7 @@ func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
 		v.Advice = append(v.Advice, advice)
 		asked, told := param(quiet.request, onDisk) != "", param(quiet.event, onDisk) != ""
 		e[secret].Agreed = agreed(told && !asked)
-		e[secret].Figure = fmt.Sprintf("The password was found in clear in the files of the log: as a request %s, as an event %s", agreed(asked), agreed(told))
+		e[secret].Figure = fmt.Sprintf("The password was found in clear in the files of the log: as a request %s, as an event %s.", agreed(asked), agreed(told))
 	}
 	if down := first(pairs, func(p both) bool { return p.down }); down != nil {
 		e[buffer].Agreed = agreed(down.event.Outcome.Accepted > down.request.Outcome.Accepted)
@@ -79,7 +79,7 @@ func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
 	if busiest != nil && busiest != quiet {
 		asked, told := nobody(busiest.request), nobody(busiest.event)
 		e[wasted].Agreed = agreed(told > asked && busiest.request.Outcome.Accepted >= busiest.event.Outcome.Accepted)
-		e[wasted].Figure = busiest.describe() + fmt.Sprintf("; sessions opened for nobody: %d as a request, %d as an event", asked, told)
+		e[wasted].Figure = busiest.describe() + fmt.Sprintf(" Sessions opened for nobody: %d as a request, %d as an event.", asked, told)
 	}
 	return v
 }
@@ -149,7 +149,7 @@ func (b *both) describe() string {
 	if b.fault != "" {
 		load += ", " + b.fault
 	}
-	return fmt.Sprintf("At %s: %s; %s", load, describe(b.request), describe(b.event))
+	return fmt.Sprintf("At %s: %s; %s.", load, describe(b.request), describe(b.event))
 }
 
 func describe(c *compare.Cell) string {

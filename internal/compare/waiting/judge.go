@@ -77,7 +77,7 @@ func (f found) reached(n int, ways ...string) (out []*compare.Cell) {
 func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
 	f, e := found(cells), expected()
 	for i := range e {
-		e[i].Agreed, e[i].Figure = unknown, "the cells for it did not run"
+		e[i].Agreed, e[i].Figure = unknown, "The cells for it did not run."
 	}
 	f.judgePolls(&e[half])
 	if c := f.reached(usual, poll1s, pollETag); c != nil {
@@ -105,6 +105,9 @@ func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
 		e[state].Figure = fmt.Sprintf("With %d waiting the server had up to %s told by SSE, and %s polled every ten seconds over connections that stay open",
 			many, figure.Bytes(float64(told)), figure.Bytes(float64(asked)))
 	}
+	for i := range e {
+		e[i].Figure = sentence(e[i].Figure)
+	}
 	return compare.Verdict{Expected: e, Advice: f.advice(), NotMeasured: []string{
 		"Waiting: everything is on one machine. A network adds a transit to every notice, and one more to every poll; TLS is left out.",
 		"Waiting: all who wait share one process, and its cores with the server. With 10,000, delays have in them how long that process took to look.",
@@ -131,6 +134,11 @@ func (f found) judgePolls(e *compare.Expectation) {
 	if polls > 0 {
 		e.Agreed, e.Figure = grade(agreed > 0, agreed == polls), strings.Join(figures, "; ")
 	}
+}
+
+// sentence begins and ends a figure as one.
+func sentence(s string) string {
+	return strings.ToUpper(s[:1]) + strings.TrimSuffix(s[1:], ".") + "."
 }
 
 func grade(some, all bool) string {
