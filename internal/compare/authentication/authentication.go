@@ -21,6 +21,12 @@ const (
 	warmup       = time.Second
 )
 
+// The styles: POST /session, which accounts answers; POST /logins, which waits for the event that accounts replies with; and the same with
+// its subscription in request mode.
+const linked = "request link"
+
+var styles = []string{compare.Request, linked, compare.Event}
+
 // Scenario is compare.Scenario.
 type Scenario struct{}
 
@@ -44,7 +50,7 @@ var faults = []compare.FaultPlan{
 	{Process: accountsName, Error: 0.3},
 }
 
-// Trials are both styles at rising rates, then with faults at the lowest. They run when they are asked for by name, or with Full.
+// Trials are all styles at rising rates, then with faults at the lowest. They run when they are asked for by name, or with Full.
 func (Scenario) Trials(o compare.Options) (out []compare.Trial) {
 	if len(o.Scenarios) == 0 && o.Extent != compare.Full {
 		return nil
@@ -54,7 +60,7 @@ func (Scenario) Trials(o compare.Options) (out []compare.Trial) {
 	case compare.Quick:
 		rates, faults, lasts = rates[:1], faults[:1], 3*time.Second
 	case compare.Full:
-		lasts = 15 * time.Second
+		lasts = 10 * time.Second
 	}
 	if o.Rate > 0 {
 		rates = []float64{o.Rate}
@@ -67,7 +73,7 @@ func (Scenario) Trials(o compare.Options) (out []compare.Trial) {
 	}
 	_, lasts = o.LoadOr(0, lasts)
 	add := func(rate float64, fault ...compare.FaultPlan) {
-		for _, style := range []string{compare.Request, compare.Event} {
+		for _, style := range styles {
 			t := trial{style: style, rate: rate, warmup: warmup, lasts: lasts, faults: fault, config: config}
 			params := []compare.Param{{Name: "rate", Value: strconv.FormatFloat(rate, 'f', -1, 64) + "/s"}}
 			for _, f := range fault {
@@ -85,7 +91,7 @@ func (Scenario) Trials(o compare.Options) (out []compare.Trial) {
 	return out
 }
 
-// Services is the desk at which both styles log in.
+// Services is the desk at which all styles log in.
 func (Scenario) Services() map[string]process.Opener {
 	return map[string]process.Opener{deskKind: openDesk}
 }

@@ -24,14 +24,15 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// tiny is the scenario with one trial in both styles.
+// tiny is the scenario with one trial in styles of the test's choice.
 type tiny struct {
 	Scenario
-	trial trial
+	trial  trial
+	styles []string
 }
 
 func (s tiny) Trials(compare.Options) (out []compare.Trial) {
-	for _, style := range []string{compare.Request, compare.Event} {
+	for _, style := range s.styles {
 		t := s.trial
 		t.style = style
 		out = append(out, compare.Trial{Style: style, Run: t.run})
@@ -39,20 +40,26 @@ func (s tiny) Trials(compare.Options) (out []compare.Trial) {
 	return out
 }
 
-// run runs a trial in both styles.
-func run(t *testing.T, of trial) (asked, told compare.Cell) {
+// run runs a trial in each of some styles.
+func run(t *testing.T, of trial, styles ...string) []compare.Cell {
 	t.Helper()
-	r, err := compare.Run(t.Context(), []compare.Scenario{tiny{trial: of}}, compare.Options{})
-	if err != nil || len(r.Findings) != 1 || len(r.Findings[0].Cells) != 2 {
+	r, err := compare.Run(t.Context(), []compare.Scenario{tiny{trial: of, styles: styles}}, compare.Options{})
+	if err != nil || len(r.Findings) != 1 || len(r.Findings[0].Cells) != len(styles) {
 		t.Fatalf("%v: %+v", err, r)
 	}
-	return r.Findings[0].Cells[0], r.Findings[0].Cells[1]
+	return r.Findings[0].Cells
 }
 
-// Without faults everybody is logged in once, in both styles; only one of them leaves the password behind.
-func TestBothStylesLogIn(t *testing.T) {
-	asked, told := run(t, trial{rate: 4, lasts: time.Second, config: config})
-	for _, c := range []compare.Cell{asked, told} {
+// runBoth runs it as a request and as an event.
+func runBoth(t *testing.T, of trial) (asked, told compare.Cell) {
+	t.Helper()
+	cells := run(t, of, compare.Request, compare.Event)
+	return cells[0], cells[1]
+}
+
+// Without faults everybody is logged in once, in all styles; a call that stores nothing alone leaves no password behind.
+func TestAllStylesLogIn(t *testing.T) {
+	for _, c := range run(t, trial{rate: 4, lasts: time.Second, config: config}, styles...) {
 		o := c.Outcome
 		if o.Accepted != c.Load.Units || o.Accepted == 0 || o.Lost+o.Twice+o.HalfDone+o.Refused+o.Unknown != 0 || nobody(&c) != 0 {
 			t.Errorf("%s: %+v of %d, %v", c.Style, o, c.Load.Units, c.Params)
@@ -60,30 +67,33 @@ func TestBothStylesLogIn(t *testing.T) {
 		if c.NotReachable == "" && (c.Answered == nil || c.Done == nil || c.Done.Count != o.Accepted) {
 			t.Errorf("%s: %+v, %+v", c.Style, c.Answered, c.Done)
 		}
-	}
-	if param(&asked, onDisk) != "" || param(&told, onDisk) == "" {
-		t.Errorf("as a request %v, as an event %v", asked.Params, told.Params)
+		if stored := param(&c, onDisk) != ""; stored != (c.Style != compare.Request) {
+			t.Errorf("%s: %v", c.Style, c.Params)
+		}
 	}
 }
 
+// A fault begins before what is measured, and ends long after the last log-in was due.
+const early, lasting = 500 * time.Millisecond, 3 * time.Second
+
 // Calls that fail refuse who asked, and are made again for an event.
 func TestErrorsRefuseOrDelay(t *testing.T) {
-	fault := compare.FaultPlan{Process: accountsName, Error: 1, At: 0, For: 1500 * time.Millisecond}
-	asked, told := run(t, trial{rate: 4, lasts: time.Second, config: config, faults: []compare.FaultPlan{fault}})
+	fault := compare.FaultPlan{Process: accountsName, Error: 1, At: -early, For: early + lasting}
+	asked, told := runBoth(t, trial{rate: 4, warmup: early, lasts: time.Second, config: config, faults: []compare.FaultPlan{fault}})
 	if o := asked.Outcome; o.Refused != asked.Load.Units || o.Refused == 0 {
 		t.Errorf("as a request: %+v of %d", o, asked.Load.Units)
 	}
-	if o := told.Outcome; o.Accepted != told.Load.Units || o.Accepted == 0 || told.Answered.P50 < 500*time.Millisecond {
+	if o := told.Outcome; o.Accepted != told.Load.Units || o.Accepted == 0 || told.Answered != nil && told.Answered.P50 < 500*time.Millisecond {
 		t.Errorf("as an event: %+v of %d, %+v", o, told.Load.Units, told.Answered)
 	}
 }
 
 // Who is told that the event is stored has no session; one is opened later, for nobody.
 func TestSessionsForNobodyAreCounted(t *testing.T) {
-	fault := compare.FaultPlan{Process: accountsName, Slow: 2 * time.Second, At: 0, For: 2 * time.Second}
+	fault := compare.FaultPlan{Process: accountsName, Slow: 2 * time.Second, At: -early, For: early + lasting}
 	impatient := bytes.Replace(config, []byte("timeout: 10s}\n\nsub"), []byte("timeout: 100ms}\n\nsub"), 1)
-	asked, told := run(t, trial{rate: 4, lasts: time.Second, config: impatient, faults: []compare.FaultPlan{fault}})
-	if o := asked.Outcome; o.Accepted != asked.Load.Units || nobody(&asked) != 0 || asked.Answered.P50 < 2*time.Second {
+	asked, told := runBoth(t, trial{rate: 4, warmup: early, lasts: time.Second, config: impatient, faults: []compare.FaultPlan{fault}})
+	if o := asked.Outcome; o.Accepted != asked.Load.Units || nobody(&asked) != 0 || asked.Answered != nil && asked.Answered.P50 < 2*time.Second {
 		t.Errorf("as a request: %+v, %v, %+v", o, asked.Params, asked.Answered)
 	}
 	if o := told.Outcome; o.Unknown != told.Load.Units || o.Unknown == 0 || nobody(&told) != int(o.Unknown) {
@@ -146,11 +156,11 @@ func TestTrialsOfEachExtent(t *testing.T) {
 		want int
 	}{
 		{compare.Options{}, 0},
-		{compare.Options{Extent: compare.Full}, 12},
-		{compare.Options{Scenarios: named}, 12},
-		{compare.Options{Scenarios: named, Extent: compare.Quick}, 4},
-		{compare.Options{Extent: compare.Full, Faults: []compare.FaultPlan{{Process: "payments", Down: true}, {Process: compare.Tandem, Down: true}}}, 8},
-		{compare.Options{Scenarios: named, Rate: 5, Faults: []compare.FaultPlan{{Process: accountsName, Down: true}}}, 4},
+		{compare.Options{Extent: compare.Full}, 18},
+		{compare.Options{Scenarios: named}, 18},
+		{compare.Options{Scenarios: named, Extent: compare.Quick}, 6},
+		{compare.Options{Extent: compare.Full, Faults: []compare.FaultPlan{{Process: "payments", Down: true}, {Process: compare.Tandem, Down: true}}}, 12},
+		{compare.Options{Scenarios: named, Rate: 5, Faults: []compare.FaultPlan{{Process: accountsName, Down: true}}}, 6},
 	} {
 		if trials := (Scenario{}).Trials(c.o); len(trials) != c.want {
 			t.Errorf("%+v: %d trials, want %d", c.o, len(trials), c.want)

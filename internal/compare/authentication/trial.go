@@ -20,7 +20,7 @@ import (
 )
 
 const (
-	customers = 8
+	customers = 2
 	// password is one that is found when it lies on a disk in clear.
 	password = "correct horse battery staple, in clear"
 
@@ -58,7 +58,7 @@ func (t trial) run(ctx context.Context, env *compare.Env) (*compare.Cell, error)
 		Ledger:   func(context.Context) (map[string]compare.Work, error) { return t.ledger() },
 		MustBeUp: []string{process.Server, accountsName},
 	}
-	if t.style == compare.Event {
+	if t.style != compare.Request {
 		job.Settle = env.Quiet
 	}
 	t.from = time.Now().Add(t.warmup)
@@ -96,7 +96,13 @@ func (t *trial) start(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	system, err := t.env.Start(ctx, process.Plan{Config: bytes.Replace(t.config, []byte(accountsURL), []byte(url), 1)})
+	config := bytes.Replace(t.config, []byte(accountsURL), []byte(url), 1)
+	if t.style == linked {
+		if config, err = compare.Restyle(config, compare.Request); err != nil {
+			return err
+		}
+	}
+	system, err := t.env.Start(ctx, process.Plan{Config: config})
 	if err != nil {
 		return err
 	}
