@@ -8,6 +8,7 @@ import (
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/client"
 	"github.com/tandem-hybrid/tandem/examples/fleet/page"
+	"github.com/tandem-hybrid/tandem/examples/kitchen/cook"
 	"github.com/tandem-hybrid/tandem/examples/shop/accounts"
 	"github.com/tandem-hybrid/tandem/examples/shop/inventory"
 	"github.com/tandem-hybrid/tandem/examples/shop/notifications"
@@ -26,6 +27,8 @@ func OpenExample(ctx context.Context, name string, s Settings, logger *slog.Logg
 		return payments.Open(ctx, s.Data, payments.Rule{Seed: s.Seed})
 	case "notifications":
 		return notifications.Open(ctx, s.Data)
+	case "kitchen":
+		return Stateless{cook.Handler()}, nil
 	case "map":
 		return Stateless{page.Handler()}, nil
 	case "orders":

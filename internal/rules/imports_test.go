@@ -16,7 +16,7 @@ var rows = [][]string{
 	{"cmd/tandem"},
 	{"internal/compare", "internal/demo"},
 	{"internal/process"}, // child processes of the same binary: Tandem and the services of examples
-	{"internal/config", "examples/shop", "examples/fleet"},
+	{"internal/config", "examples/shop", "examples/fleet", "examples/kitchen"},
 	{"server"},
 	{"internal/api", "internal/gateway", "internal/operation", "internal/delivery", "internal/source", "internal/stream", "internal/health", "internal/flow", "internal/contract", "internal/console", "internal/migrate"},
 	{"internal/auth", "internal/browser"}, // who calls: the rooms ask it, it asks nobody; the module that pages load
@@ -48,6 +48,9 @@ var bans = []struct{ from, to, reason string }{
 	{"examples/fleet", "eventlog", "a vehicle speaks over the wire"},
 	{"examples/fleet", "server", "a vehicle speaks over the wire"},
 	{"examples/fleet", "client", "a vehicle needs no client of Tandem's"},
+	{"examples/kitchen", "eventlog", "a service is nothing but an HTTP handler"},
+	{"examples/kitchen", "server", "a service is nothing but an HTTP handler"},
+	{"examples/kitchen", "client", "who waits speaks over the wire"},
 }
 
 type pkg struct {
