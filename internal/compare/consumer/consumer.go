@@ -8,6 +8,7 @@ import (
 	"math"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,9 +28,9 @@ const (
 
 // Taken is what a consumer had of one unit of work.
 type Taken struct {
-	Unit  int64 `json:"unit"`
-	At    int64 `json:"at"`    // when it came first, Unix nanoseconds
-	Times int   `json:"times"` // how often
+	Unit  string `json:"unit"`
+	At    int64  `json:"at"`    // when it came first, Unix nanoseconds
+	Times int    `json:"times"` // how often
 }
 
 // Consumer is the service. Safe for concurrent use.
@@ -39,7 +40,7 @@ type Consumer struct {
 	file *benchfloor.File // of a history
 
 	mu     sync.Mutex // guards what follows
-	taken  map[int64]*Taken
+	taken  map[string]*Taken
 	latest map[string]cell // by vehicle
 	cells  map[cell]int
 }
@@ -50,7 +51,7 @@ type cell struct{ x, y int }
 type event struct {
 	Subject string `json:"subject"`
 	Data    struct {
-		Unit      *int64  `json:"unit"`
+		Unit      string  `json:"unit"`
 		Longitude float64 `json:"longitude"`
 		Latitude  float64 `json:"latitude"`
 	} `json:"data"`
@@ -58,7 +59,7 @@ type event struct {
 
 // Open returns a consumer of a kind; a history makes or truncates the file at path, which the others do not look at.
 func Open(kind, path string) (*Consumer, error) {
-	c := &Consumer{kind: kind, taken: map[int64]*Taken{}, latest: map[string]cell{}, cells: map[cell]int{}}
+	c := &Consumer{kind: kind, taken: map[string]*Taken{}, latest: map[string]cell{}, cells: map[cell]int{}}
 	switch kind {
 	case Plain, Map, Surge:
 	case History:
@@ -124,7 +125,7 @@ func decode(body []byte) ([]event, error) {
 		return nil, err
 	}
 	for i := range events {
-		if events[i].Data.Unit == nil {
+		if events[i].Data.Unit == "" {
 			return nil, fmt.Errorf("event %d has no data.unit", i)
 		}
 	}
@@ -133,7 +134,7 @@ func decode(body []byte) ([]event, error) {
 
 // remember does a consumer's work, once for each unit; with mu held.
 func (c *Consumer) remember(ev *event, at int64) {
-	unit := *ev.Data.Unit
+	unit := ev.Data.Unit
 	if t := c.taken[unit]; t != nil {
 		t.Times++
 		return
@@ -160,7 +161,7 @@ func (c *Consumer) list(w http.ResponseWriter, _ *http.Request) {
 		taken = append(taken, *t)
 	}
 	c.mu.Unlock()
-	slices.SortFunc(taken, func(a, b Taken) int { return int(a.Unit - b.Unit) })
+	slices.SortFunc(taken, func(a, b Taken) int { return strings.Compare(a.Unit, b.Unit) })
 	w.Header().Set("Content-Type", "application/json")
 	_ = json.NewEncoder(w).Encode(taken) // who asked is gone: nobody to tell
 }

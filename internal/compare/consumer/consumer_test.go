@@ -35,18 +35,18 @@ func TestUnitsAreRememberedOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	for body, want := range map[string]int{
-		`{"id":"a","data":{"unit":7}}`:                                  http.StatusNoContent,
-		` [{"data":{"unit":7}}, {"data":{"unit":0}}]`:                   http.StatusNoContent,
-		`[{"data":{"unit":8}}, {"data":{}}]`:                            http.StatusBadRequest,
-		`{"data":`:                                                      http.StatusBadRequest,
-		strings.Repeat(" ", maxBody+1): http.StatusBadRequest,
+		`{"id":"a","data":{"unit":"7"}}`:                  http.StatusNoContent,
+		` [{"data":{"unit":"7"}}, {"data":{"unit":"0"}}]`: http.StatusNoContent,
+		`[{"data":{"unit":"8"}}, {"data":{}}]`:            http.StatusBadRequest,
+		`{"data":`:                                        http.StatusBadRequest,
+		strings.Repeat(" ", maxBody+1):                    http.StatusBadRequest,
 	} {
 		if got := post(t, c, body); got != want {
 			t.Errorf("%.60s: %d, want %d", body, got, want)
 		}
 	}
 	list := taken(t, c)
-	if len(list) != 2 || list[0].Unit != 0 || list[0].Times != 1 || list[1].Unit != 7 || list[1].Times != 2 || list[0].At == 0 {
+	if len(list) != 2 || list[0].Unit != "0" || list[0].Times != 1 || list[1].Unit != "7" || list[1].Times != 2 || list[0].At == 0 {
 		t.Errorf("%+v", list)
 	}
 }
@@ -54,10 +54,10 @@ func TestUnitsAreRememberedOnce(t *testing.T) {
 // Each kind does its work once for each unit, however often it is told of it.
 func TestKindsWork(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "history")
-	events := []string{`{"subject":"a","data":{"unit":1,"longitude":13.401,"latitude":52.5}}`,
-		`{"subject":"b","data":{"unit":2,"longitude":13.409,"latitude":52.5}}`,
-		`{"subject":"a","data":{"unit":3,"longitude":-0.001,"latitude":52.5}}`,
-		`{"subject":"b","data":{"unit":2,"longitude":20,"latitude":52.5}}`} // a repeat
+	events := []string{`{"subject":"a","data":{"unit":"1","longitude":13.401,"latitude":52.5}}`,
+		`{"subject":"b","data":{"unit":"2","longitude":13.409,"latitude":52.5}}`,
+		`{"subject":"a","data":{"unit":"3","longitude":-0.001,"latitude":52.5}}`,
+		`{"subject":"b","data":{"unit":"2","longitude":20,"latitude":52.5}}`} // a repeat
 	for _, kind := range []string{Map, Surge, History} {
 		c, err := Open(kind, path)
 		if err != nil {

@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"sync"
 	"time"
 
@@ -54,7 +53,7 @@ func (b *batches) Report(ctx context.Context, vehicle int, r Report) error {
 		Type        string `json:"type"`
 		Subject     string `json:"subject"`
 		Data        Report `json:"data"`
-	}{"1.0", fmt.Sprintf("%s/%d", b.run, r.Unit), "/gateways", "vehicle.position", Name(vehicle), r})
+	}{"1.0", b.run + "/" + r.Unit, "/gateways", "vehicle.position", Name(vehicle), r})
 	if err != nil {
 		return err
 	}

@@ -10,7 +10,7 @@ import (
 
 // Report is what a vehicle sends: the data of an event.
 type Report struct {
-	Unit int64 `json:"unit"` // counts the reports of all vehicles
+	Unit string `json:"unit"` // of work
 	vehicle.Position
 }
 

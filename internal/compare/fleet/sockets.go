@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"fmt"
 	"sync"
 
 	"github.com/tandem-hybrid/tandem"
@@ -54,7 +53,7 @@ func (s *sockets) report(ctx context.Context, v *socket, vehicle int, r Report) 
 	defer context.AfterFunc(ctx, v.conn.Close)()
 	v.ref++
 	s.requests.Add(1)
-	if err := v.conn.Publish(v.ref, fmt.Sprintf("%s/%d", s.run, r.Unit), r); err != nil {
+	if err := v.conn.Publish(v.ref, s.run+"/"+r.Unit, r); err != nil {
 		return err
 	}
 	for {

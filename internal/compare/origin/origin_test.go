@@ -64,7 +64,7 @@ func TestOneOfFiveIsDead(t *testing.T) {
 	for tell, want := range map[string][]int{Nobody: {0, 0, 0, 0, 0}, Sequence: {1, 1, 0, 0, 0}, Parallel: {1, 1, 0, 1, 1}} {
 		urls, took := others(t, 5, 2)
 		o := open(t, Options{Type: "changed", Tell: tell, To: urls})
-		w := do(t, o, http.MethodPost, "/happened/a", `{"unit":1}`)
+		w := do(t, o, http.MethodPost, "/happened/a", `{"unit":"1"}`)
 		told := 0
 		for i, n := range want {
 			told += n
@@ -86,7 +86,7 @@ func TestOneOfFiveIsDead(t *testing.T) {
 func TestAPageIsIndifferent(t *testing.T) {
 	urls, _ := others(t, 1, 0)
 	o := open(t, Options{Type: "page.viewed", Tell: Sequence, To: urls, Indifferent: true, PageBytes: 1000})
-	if w := do(t, o, http.MethodPost, "/happened/a", `{"unit":1}`); w.Code != http.StatusOK || w.Body.Len() != 1000 || w.Header().Get(Told) != "0" {
+	if w := do(t, o, http.MethodPost, "/happened/a", `{"unit":"1"}`); w.Code != http.StatusOK || w.Body.Len() != 1000 || w.Header().Get(Told) != "0" {
 		t.Errorf("%d with %d bytes, told %s", w.Code, w.Body.Len(), w.Header().Get(Told))
 	}
 }
@@ -109,17 +109,17 @@ func TestWhatIsToldIsAnEvent(t *testing.T) {
 	defer topic.Close()
 	file := filepath.Join(t.TempDir(), "file")
 	o := open(t, Options{Type: "changed", Tell: Publish, To: []string{topic.URL + "/a"}, File: file})
-	want := `/a application/cloudevents+json 1.0 /origin changed x {"unit":5} true <nil>` + "\n"
-	if w := do(t, o, http.MethodPost, "/happened/x", `{"unit":5}`); w.Code != http.StatusOK || len(told) != 1 || told[0] != want {
+	want := `/a application/cloudevents+json 1.0 /origin changed x {"unit":"5"} true <nil>` + "\n"
+	if w := do(t, o, http.MethodPost, "/happened/x", `{"unit":"5"}`); w.Code != http.StatusOK || len(told) != 1 || told[0] != want {
 		t.Errorf("%d, %q", w.Code, told)
 	}
-	if body, err := os.ReadFile(file); err != nil || strings.Count(string(body), "\n") != 1 || !strings.Contains(string(body), `"data":{"unit":5}`) {
+	if body, err := os.ReadFile(file); err != nil || strings.Count(string(body), "\n") != 1 || !strings.Contains(string(body), `"data":{"unit":"5"}`) {
 		t.Errorf("the file has %q, %v", body, err)
 	}
 	if w := do(t, o, http.MethodPut, "/to", `["`+topic.URL+`/b"]`); w.Code != http.StatusNoContent {
 		t.Errorf("%d", w.Code)
 	}
-	if w := do(t, o, http.MethodPost, "/happened/x", `{"unit":6}`); w.Code != http.StatusOK || len(told) != 2 || !strings.HasPrefix(told[1], "/b") {
+	if w := do(t, o, http.MethodPost, "/happened/x", `{"unit":"6"}`); w.Code != http.StatusOK || len(told) != 2 || !strings.HasPrefix(told[1], "/b") {
 		t.Errorf("%d, %q", w.Code, told)
 	}
 	for _, body := range []string{`{`, strings.Repeat(" ", maxBody+1)} {
@@ -131,7 +131,7 @@ func TestWhatIsToldIsAnEvent(t *testing.T) {
 	if err := o.file.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if w := do(t, o, http.MethodPost, "/happened/x", `{"unit":7}`); w.Code != http.StatusServiceUnavailable || len(told) != 2 {
+	if w := do(t, o, http.MethodPost, "/happened/x", `{"unit":"7"}`); w.Code != http.StatusServiceUnavailable || len(told) != 2 {
 		t.Errorf("%d, %q", w.Code, told)
 	}
 	o.file = nil
