@@ -26,7 +26,7 @@ type books struct {
 // readBooks reads the books from the services, past Tandem.
 func (s *Shop) readBooks(ctx context.Context) (b books, err error) {
 	for name, into := range map[string]any{"orders": &b.orders, "inventory": &b.inventory, "payments": &b.payments, "notifications": &b.notifications} {
-		if err := getJSON(ctx, s.urls[name]+"/books", into); err != nil {
+		if err := getJSON(ctx, s.URLs[name]+"/books", into); err != nil {
 			return b, tandem.Wrap("read the books of "+name, err)
 		}
 	}

@@ -55,7 +55,7 @@ func Run(ctx context.Context, o Options) (sum Summary, err error) {
 	defer s.stop()
 	r := &run{o: o, shop: s, list: list, progress: newProgress(o.Once)}
 	s.progress = r.progress
-	r.crowd = newCrowd(s.public, o.Customers, r.progress)
+	r.crowd = newCrowd(s.Public, o.Customers, r.progress)
 	defer r.crowd.close()
 	s.announce(o, dir, time.Since(began))
 
@@ -101,7 +101,7 @@ type run struct {
 }
 
 func (r *run) do(ctx context.Context) error {
-	c, err := client.New(r.shop.api, client.Options{Retries: 20})
+	c, err := client.New(r.shop.API, client.Options{Retries: 20})
 	if err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func (r *run) do(ctx context.Context) error {
 // watch follows the topic, over restarts of the server, until the run is over.
 func (r *run) watch(ctx context.Context, from tandem.Cursor) error {
 	// Its own pace, on loopback, instead of the client's: what is measured here must not wait for a backoff.
-	c, err := client.New(r.shop.api, client.Options{Retries: -1})
+	c, err := client.New(r.shop.API, client.Options{Retries: -1})
 	if err != nil {
 		return err
 	}
@@ -379,8 +379,8 @@ func (s *Shop) announce(o Options, dir string, took time.Duration) {
 	p := func(format string, args ...any) { fmt.Fprintf(o.Out, format+"\n", args...) }
 	p("The shop is open (started in %d ms, data in %s).", took.Milliseconds(), dir)
 	p("")
-	p("  storefront    %s/", s.public)
-	p("  API           %s/v1/topics", s.api)
+	p("  storefront    %s/", s.Public)
+	p("  API           %s/v1/topics", s.API)
 	s.list(o.Out)
 	p("")
 	p("  stock         %s", inventory.Rule{Seed: o.Seed})

@@ -15,6 +15,7 @@ const module = "github.com/tandem-hybrid/tandem"
 var rows = [][]string{
 	{"cmd/tandem"},
 	{"internal/compare", "internal/demo"},
+	{"internal/process"}, // child processes of the same binary: Tandem and the services of examples
 	{"internal/config", "examples/shop", "examples/fleet"},
 	{"server"},
 	{"internal/api", "internal/gateway", "internal/operation", "internal/delivery", "internal/source", "internal/stream", "internal/flow", "internal/contract", "internal/console", "internal/migrate"},

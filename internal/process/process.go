@@ -1,4 +1,4 @@
-package demo
+package process
 
 import (
 	"bufio"
@@ -53,22 +53,25 @@ func (s *starter) stop() {
 	<-s.done
 }
 
-// process is one child, started again when it dies until it is stopped.
-type process struct {
-	name    string
-	addr    string // for people
+// Process is one child, started again when it dies until the group is stopped. Its methods may be called from any goroutine.
+type Process struct {
+	Name string
+	Addr string // where it listens, for people
+
+	kind    string // the argument that tells a child what to be
 	command []string
-	set     settings
+	set     Settings
 	logPath string
 	starter *starter
 
-	mu   sync.Mutex // guards what follows
-	run  *child     // nil while it is down
-	held bool       // stopped by Stop: not started again
-	end  bool       // stopped for good
-	wake chan struct{}
-	done chan struct{} // the keeper is gone
-	quit func()        // breaks off a start under way
+	mu    sync.Mutex // guards what follows
+	run   *child     // nil while it is down
+	held  bool       // kept down: not started again
+	end   bool       // stopped for good
+	spent Usage      // of the lives that have ended
+	wake  chan struct{}
+	done  chan struct{} // the keeper is gone
+	quit  func()        // breaks off a start under way
 }
 
 // child is one life of a process.
@@ -79,13 +82,13 @@ type child struct {
 }
 
 // launch starts the process and returns when it answers; from then on it is kept alive.
-func (p *process) launch(ctx context.Context) error {
+func (p *Process) launch(ctx context.Context) error {
 	p.wake, p.done = make(chan struct{}, 1), make(chan struct{})
 	c, err := p.spawn(ctx)
 	if err != nil {
 		close(p.done)
 		p.done = nil
-		return tandem.Wrap("start "+p.name, err)
+		return tandem.Wrap("start "+p.Name, err)
 	}
 	p.run = c
 	life, quit := context.WithCancel(context.WithoutCancel(ctx))
@@ -95,7 +98,7 @@ func (p *process) launch(ctx context.Context) error {
 }
 
 // spawn starts one life and waits until it is ready.
-func (p *process) spawn(ctx context.Context) (*child, error) {
+func (p *Process) spawn(ctx context.Context) (*child, error) {
 	log, err := os.OpenFile(p.logPath, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
@@ -109,7 +112,7 @@ func (p *process) spawn(ctx context.Context) (*child, error) {
 	if err != nil {
 		return nil, err
 	}
-	args := append(append([]string{}, p.command[1:]...), p.name)
+	args := append(append([]string{}, p.command[1:]...), p.kind)
 	// Without a context: a child is asked to end before it is killed.
 	cmd := exec.CommandContext(context.WithoutCancel(ctx), p.command[0], args...)
 	cmd.Env = append(os.Environ(), childEnv+"="+string(set))
@@ -183,7 +186,7 @@ func (c *child) finish() {
 }
 
 // keep starts the process again whenever it has died.
-func (p *process) keep(life context.Context) {
+func (p *Process) keep(life context.Context) {
 	defer close(p.done)
 	for {
 		p.mu.Lock()
@@ -213,46 +216,54 @@ func (p *process) keep(life context.Context) {
 }
 
 // live notes the process's present life, and reports whether it is wanted.
-func (p *process) live(c *child) bool {
+func (p *Process) live(c *child) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if c != nil && (p.held || p.end) {
 		return false
 	}
+	if p.run != nil {
+		p.spent = p.spent.then(ended(p.run.cmd.ProcessState))
+	}
 	p.run = c
 	return true
 }
 
-func (p *process) signal() {
+func (p *Process) signal() {
 	select {
 	case p.wake <- struct{}{}:
 	default:
 	}
 }
 
-// kill kills the process as kill -9 does. It is started again.
-func (p *process) kill() {
-	p.mu.Lock()
-	run := p.run
-	p.mu.Unlock()
-	if run != nil {
+// Kill kills the process as kill -9 does. It is started again.
+func (p *Process) Kill() {
+	if run := p.life(); run != nil {
 		_ = run.cmd.Process.Kill() // or it is gone already
 		<-run.exited
 	}
 }
 
-// hold ends the process and keeps it down until release.
-func (p *process) hold() {
+// Down kills the process as kill -9 does, and keeps it down until Start.
+func (p *Process) Down() {
 	p.mu.Lock()
 	p.held = true
-	run := p.run
 	p.mu.Unlock()
-	if run != nil {
+	p.Kill()
+}
+
+// Hold asks the process to end, waits for it, and keeps it down until Start.
+func (p *Process) Hold() {
+	p.mu.Lock()
+	p.held = true
+	p.mu.Unlock()
+	if run := p.life(); run != nil {
 		run.finish()
 	}
 }
 
-func (p *process) release() {
+// Start lets a process that is kept down be started again, and returns at once.
+func (p *Process) Start() {
 	p.mu.Lock()
 	p.held = false
 	p.mu.Unlock()
@@ -260,7 +271,7 @@ func (p *process) release() {
 }
 
 // stop ends the process for good and waits.
-func (p *process) stop() {
+func (p *Process) stop() {
 	if p.done == nil {
 		return
 	}
@@ -276,14 +287,29 @@ func (p *process) stop() {
 	<-p.done
 }
 
-// pid returns the process id, or 0 while it is down.
-func (p *process) pid() int {
+func (p *Process) life() *child {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.run
+}
+
+// PID returns the process id, or 0 while it is down.
+func (p *Process) PID() int {
+	if run := p.life(); run != nil {
+		return run.cmd.Process.Pid
+	}
+	return 0
+}
+
+// Usage returns what the process has used since it was launched, over all its lives, and false where the system does not tell.
+func (p *Process) Usage() (Usage, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.run == nil {
-		return 0
+		return p.spent, canMeasure
 	}
-	return p.run.cmd.Process.Pid
+	now, ok := running(p.run.cmd.Process.Pid)
+	return p.spent.then(now), ok
 }
 
 func logPath(dir, name string) string { return filepath.Join(dir, "logs", name+".log") }

@@ -1,0 +1,69 @@
+package process
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"github.com/tandem-hybrid/tandem"
+)
+
+// Group is processes that end together. Launch, Addr and Stop are for one goroutine.
+type Group struct {
+	dir       string
+	command   []string
+	starter   *starter
+	taken     map[string]bool // addresses that were given away
+	processes []*Process      // in the order they were launched
+}
+
+// NewGroup prepares to launch children whose log files lie in dir/logs. command starts one: the program, its arguments,
+// and then its kind. Who has the group must call Stop.
+func NewGroup(dir string, command []string) (*Group, error) {
+	if err := os.MkdirAll(filepath.Join(dir, "logs"), 0o700); err != nil {
+		return nil, &tandem.Error{Code: tandem.CodeInvalid, Op: "make a directory for log files", Err: err}
+	}
+	return &Group{dir: dir, command: command, starter: newStarter(), taken: map[string]bool{}}, nil
+}
+
+// Self is the command that starts this binary with an argument, for NewGroup.
+func Self(argument string) ([]string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return nil, tandem.Wrap("find this program", err)
+	}
+	return []string{self, argument}, nil
+}
+
+// Addr returns an address on loopback that nobody listens on and that it has not returned before.
+func (g *Group) Addr() (string, error) { return freeAddr(g.taken) }
+
+// Launch starts a child of a kind under a name and returns when it answers on set.Listen, which the caller chooses with Addr.
+// From then on it is kept alive. Code: Unavailable.
+func (g *Group) Launch(ctx context.Context, name, kind string, set Settings) (*Process, error) {
+	p := &Process{Name: name, Addr: set.Listen, kind: kind, command: g.command, set: set, logPath: logPath(g.dir, name), starter: g.starter}
+	g.processes = append(g.processes, p)
+	return p, p.launch(ctx)
+}
+
+// Processes returns all children in the order they were launched.
+func (g *Group) Processes() []*Process { return slices.Clone(g.processes) }
+
+// Process returns a child by its name, or nil.
+func (g *Group) Process(name string) *Process {
+	for _, p := range g.processes {
+		if p.Name == name {
+			return p
+		}
+	}
+	return nil
+}
+
+// Stop ends the children in the order they were launched, each after it has let go of what it held, and waits for them.
+func (g *Group) Stop() {
+	for _, p := range g.processes {
+		p.stop()
+	}
+	g.starter.stop()
+}
