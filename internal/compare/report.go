@@ -61,10 +61,11 @@ type Cell struct {
 	Params []Param `json:"params"`
 	// NotReachable says why this machine could not give the cell the load that it asks for. Such a cell has no latencies.
 	NotReachable string        `json:"notReachable,omitempty"`
-	Warmup       time.Duration `json:"warmup,omitempty"`
-	Took         time.Duration `json:"took"`
+	BrokenOff    bool          `json:"brokenOff,omitempty"` // it ended before its load was offered
+	Warmup       time.Duration `json:"warmup,omitempty"`    // offered before the beginning of the cell, and not counted
+	Took         time.Duration `json:"took"`                // from the beginning until all work was done
 	Load         Load          `json:"load"`
-	Answered     *Latency      `json:"answered,omitempty"` // from the time an attempt was due until the caller had its answer
+	Answered     *Latency      `json:"answered,omitempty"` // from the time an accepted attempt was due until the caller had its answer
 	Done         *Latency      `json:"done,omitempty"`     // from the same time until all work that it set off was done
 	Outcome      Outcome       `json:"outcome"`
 	PerUnit      PerUnit       `json:"perUnit"`
@@ -146,5 +147,5 @@ type Sample struct {
 	Refused  int64         `json:"refused"`
 	Done     int64         `json:"done"`
 	Backlog  int64         `json:"backlog"` // accepted and not done, at its end
-	P99      time.Duration `json:"p99"`     // of the answers in it
+	P99      time.Duration `json:"p99"`     // of the accepted attempts that were due in it
 }

@@ -54,7 +54,7 @@ func peak(pid int) int64 {
 func ended(s *os.ProcessState) Usage {
 	u := Usage{CPU: s.UserTime() + s.SystemTime()}
 	if r, ok := s.SysUsage().(*syscall.Rusage); ok {
-		u.MemoryBytes = int64(r.Maxrss) << 10
+		u.MemoryBytes = int64(r.Maxrss) << 10 //nolint:unconvert // 32 bits on some architectures
 	}
 	return u
 }

@@ -1,0 +1,117 @@
+package compare
+
+import (
+	"context"
+	"encoding/json"
+	"io/fs"
+	"net/http"
+	"path/filepath"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/process"
+)
+
+// Env is what one trial starts and measures with. It is new for each trial, and all that it started is gone after it.
+// Start and Launch are for one goroutine.
+type Env struct {
+	Dir     string // for whatever the trial keeps; its size counts as disk bytes
+	Seed    uint64 // of this trial: repeats of a cell differ in it
+	Options Options
+	Group   *process.Group
+	// Client counts what goes over the wire and follows no redirects. Whoever sends load uses it; whoever only looks at the
+	// result uses another one.
+	Client *http.Client
+
+	wire    wire
+	proxies map[string]*proxy // by the name of the process behind it
+	targets map[string]string // their own base URLs
+	system  *process.System
+}
+
+func newEnv(dir string, seed uint64, o Options) (*Env, error) {
+	command := o.Command
+	if len(command) == 0 {
+		var err error
+		if command, err = process.Self(childCommand); err != nil {
+			return nil, err
+		}
+	}
+	g, err := process.NewGroup(dir, command)
+	if err != nil {
+		return nil, err
+	}
+	e := &Env{Dir: dir, Seed: seed, Options: o, Group: g, proxies: map[string]*proxy{}, targets: map[string]string{}}
+	e.Client = newClient(&e.wire)
+	return e, nil
+}
+
+// close ends everything.
+func (e *Env) close() {
+	e.Client.CloseIdleConnections()
+	for _, p := range e.proxies {
+		p.down()
+	}
+	e.Group.Stop()
+}
+
+// Start starts a Tandem server and services. Between them, and before the server's API for services that publish, stand
+// proxies that count and can be told to fail. The API of the system that it returns is the server's own.
+func (e *Env) Start(ctx context.Context, plan process.Plan) (*process.System, error) {
+	plan.Front = func(name, url string) (string, error) { return e.front(ctx, name, url) }
+	plan.Public, plan.API = "127.0.0.1:0", "127.0.0.1:0"
+	s, err := process.StartSystem(ctx, e.Group, plan)
+	e.system = s
+	return s, err
+}
+
+// Launch starts one plain service of the scenario, without Tandem, and returns the base URL of a proxy before it, as Start
+// has them. more is what the service finds in Settings.More.
+func (e *Env) Launch(ctx context.Context, name, kind string, more any) (string, error) {
+	addr, err := e.Group.Addr()
+	if err != nil {
+		return "", err
+	}
+	set := process.Settings{Listen: addr, Data: filepath.Join(e.Dir, "services"), Seed: e.Seed}
+	if p := e.proxies[process.Server]; p != nil {
+		set.API = "http://" + p.addr
+	}
+	if set.More, err = json.Marshal(more); err != nil {
+		return "", err
+	}
+	url, err := e.front(ctx, name, "http://"+addr)
+	if err != nil {
+		return "", err
+	}
+	_, err = e.Group.Launch(ctx, name, kind, set)
+	return url, err
+}
+
+func (e *Env) front(ctx context.Context, name, target string) (string, error) {
+	addr, err := e.Group.Addr()
+	if err != nil {
+		return "", err
+	}
+	p, err := newProxy(ctx, addr, target, &e.wire, e.Seed+uint64(len(e.proxies)))
+	if err != nil {
+		return "", tandem.Wrap("open a proxy before "+name, err)
+	}
+	e.proxies[name], e.targets[name] = p, target
+	return "http://" + addr, nil
+}
+
+// diskBytes adds up the files of the trial, without logs.
+func (e *Env) diskBytes() (n int64) {
+	_ = filepath.WalkDir(e.Dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return nil //nolint:nilerr // a file that is gone meanwhile has no size
+		}
+		if d.IsDir() && path == filepath.Join(e.Dir, "logs") {
+			return fs.SkipDir
+		}
+		if info, ierr := d.Info(); ierr == nil && info.Mode().IsRegular() {
+			n += info.Size()
+		}
+		return nil
+	})
+	return n
+}
