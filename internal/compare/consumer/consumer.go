@@ -1,17 +1,20 @@
 package consumer
 
 import (
+	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"math"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/internal/benchfloor"
 )
 
@@ -35,14 +38,15 @@ type Taken struct {
 
 // Consumer is the service. Safe for concurrent use.
 type Consumer struct {
-	kind string
-	mux  http.ServeMux
-	file *benchfloor.File // of a history
+	kind    string
+	mux     http.ServeMux
+	history *benchfloor.File
 
-	mu     sync.Mutex // guards what follows
-	taken  map[string]*Taken
-	latest map[string]cell // by vehicle
-	cells  map[cell]int
+	mu      sync.Mutex // guards what follows
+	journal *os.File   // what was taken, to be known after a kill
+	taken   map[string]*Taken
+	latest  map[string]cell // by vehicle
+	cells   map[cell]int
 }
 
 type cell struct{ x, y int }
@@ -57,33 +61,58 @@ type event struct {
 	} `json:"data"`
 }
 
-// Open returns a consumer of a kind; a history makes or truncates the file at path, which the others do not look at.
-func Open(kind, path string) (*Consumer, error) {
-	c := &Consumer{kind: kind, taken: map[string]*Taken{}, latest: map[string]cell{}, cells: map[cell]int{}}
-	switch kind {
-	case Plain, Map, Surge:
-	case History:
-		var err error
-		if c.file, err = benchfloor.OpenFile(path); err != nil {
-			return nil, err
-		}
-	default:
+// Open returns a consumer of a kind. The file at path keeps what it takes, so that it is still known when the process is killed and started
+// again: it is not synced, and does not outlive the machine.
+func Open(kind, path string) (_ *Consumer, err error) {
+	if !slices.Contains([]string{Plain, Map, Surge, History}, kind) {
 		return nil, fmt.Errorf("no consumer is of the kind %q", kind)
+	}
+	c := &Consumer{kind: kind, taken: map[string]*Taken{}, latest: map[string]cell{}, cells: map[cell]int{}}
+	if c.journal, err = os.OpenFile(path, os.O_CREATE|os.O_RDWR|os.O_APPEND, 0o600); err != nil {
+		return nil, err
+	}
+	err = c.recall()
+	if err == nil && kind == History {
+		c.history, err = benchfloor.OpenFile(path + "-" + tandem.NewID()) // each life has its own
+	}
+	if err != nil {
+		c.journal.Close()
+		return nil, err
 	}
 	c.mux.HandleFunc("POST /events", c.take)
 	c.mux.HandleFunc("GET /taken", c.list)
+	c.mux.HandleFunc("GET /count", c.count)
 	return c, nil
 }
 
-// ServeHTTP answers POST /events, which takes one CloudEvent or a batch, and GET /taken, which lists []Taken by unit.
+// recall reads what was taken before.
+func (c *Consumer) recall() error {
+	for lines := bufio.NewScanner(c.journal); ; {
+		if !lines.Scan() {
+			return lines.Err()
+		}
+		var t Taken
+		if json.Unmarshal(lines.Bytes(), &t) == nil { // the last line may be cut off
+			c.note(t)
+		}
+	}
+}
+
+// ServeHTTP answers POST /events, which takes one CloudEvent or a batch, GET /taken, which lists []Taken by unit, and GET /count, the number
+// of units.
 func (c *Consumer) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.mux.ServeHTTP(w, r) }
 
-// Close closes the file of a history.
+// Close closes the files.
 func (c *Consumer) Close() error {
-	if c.file == nil {
-		return nil
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	err := c.journal.Close()
+	if c.history != nil {
+		if herr := c.history.Close(); err == nil {
+			err = herr
+		}
 	}
-	return c.file.Close()
+	return err
 }
 
 func (c *Consumer) take(w http.ResponseWriter, r *http.Request) {
@@ -98,17 +127,16 @@ func (c *Consumer) take(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if c.file != nil {
-		if err := c.file.Append(append(body, '\n')); err != nil {
-			http.Error(w, err.Error(), http.StatusInternalServerError)
-			return
-		}
+	if c.history != nil {
+		err = c.history.Append(append(body, '\n'))
 	}
-	c.mu.Lock()
-	for i := range events {
-		c.remember(&events[i], at)
+	if err == nil {
+		err = c.work(events, at)
 	}
-	c.mu.Unlock()
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
 	w.WriteHeader(http.StatusNoContent)
 }
 
@@ -132,20 +160,39 @@ func decode(body []byte) ([]event, error) {
 	return events, nil
 }
 
-// remember does a consumer's work, once for each unit; with mu held.
-func (c *Consumer) remember(ev *event, at int64) {
-	unit := ev.Data.Unit
-	if t := c.taken[unit]; t != nil {
-		t.Times++
-		return
+// work does a consumer's work, once for each unit.
+func (c *Consumer) work(events []event, at int64) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	var lines []byte
+	for i := range events {
+		lines = fmt.Appendf(lines, "{\"unit\":%q,\"at\":%d,\"times\":1}\n", events[i].Data.Unit, at)
 	}
-	c.taken[unit] = &Taken{Unit: unit, At: at, Times: 1}
-	if c.kind != Map && c.kind != Surge {
-		return
+	if _, err := c.journal.Write(lines); err != nil {
+		return err
 	}
-	now := cell{int(math.Floor(ev.Data.Longitude * 100)), int(math.Floor(ev.Data.Latitude * 100))}
-	before, moved := c.latest[ev.Subject]
-	c.latest[ev.Subject] = now
+	for i := range events {
+		ev := &events[i]
+		if c.note(Taken{ev.Data.Unit, at, 1}) && (c.kind == Map || c.kind == Surge) {
+			c.place(ev.Subject, cell{int(math.Floor(ev.Data.Longitude * 100)), int(math.Floor(ev.Data.Latitude * 100))})
+		}
+	}
+	return nil
+}
+
+// note notes what was taken, and reports whether it is new.
+func (c *Consumer) note(t Taken) bool {
+	if before := c.taken[t.Unit]; before != nil {
+		before.Times += t.Times
+		return false
+	}
+	c.taken[t.Unit] = &t
+	return true
+}
+
+func (c *Consumer) place(vehicle string, now cell) {
+	before, moved := c.latest[vehicle]
+	c.latest[vehicle] = now
 	if c.kind == Surge {
 		if moved {
 			c.cells[before]--
@@ -162,6 +209,17 @@ func (c *Consumer) list(w http.ResponseWriter, _ *http.Request) {
 	}
 	c.mu.Unlock()
 	slices.SortFunc(taken, func(a, b Taken) int { return strings.Compare(a.Unit, b.Unit) })
+	answer(w, taken)
+}
+
+func (c *Consumer) count(w http.ResponseWriter, _ *http.Request) {
+	c.mu.Lock()
+	n := len(c.taken)
+	c.mu.Unlock()
+	answer(w, n)
+}
+
+func answer(w http.ResponseWriter, v any) {
 	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(taken) // who asked is gone: nobody to tell
+	_ = json.NewEncoder(w).Encode(v) // who asked is gone: nobody to tell
 }

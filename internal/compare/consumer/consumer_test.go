@@ -30,7 +30,7 @@ func taken(t *testing.T, c *Consumer) (list []Taken) {
 
 // Each unit is remembered once, with how often it came; a request that is refused leaves nothing behind.
 func TestUnitsAreRememberedOnce(t *testing.T) {
-	c, err := Open(Plain, "")
+	c, err := Open(Plain, filepath.Join(t.TempDir(), "c"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,13 +53,13 @@ func TestUnitsAreRememberedOnce(t *testing.T) {
 
 // Each kind does its work once for each unit, however often it is told of it.
 func TestKindsWork(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "history")
+	dir := t.TempDir()
 	events := []string{`{"subject":"a","data":{"unit":"1","longitude":13.401,"latitude":52.5}}`,
 		`{"subject":"b","data":{"unit":"2","longitude":13.409,"latitude":52.5}}`,
 		`{"subject":"a","data":{"unit":"3","longitude":-0.001,"latitude":52.5}}`,
 		`{"subject":"b","data":{"unit":"2","longitude":20,"latitude":52.5}}`} // a repeat
 	for _, kind := range []string{Map, Surge, History} {
-		c, err := Open(kind, path)
+		c, err := Open(kind, filepath.Join(dir, kind))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -79,7 +79,11 @@ func TestKindsWork(t *testing.T) {
 				t.Errorf("the cells have %v", c.cells)
 			}
 		case History: // what is in it need not be closed to be there
-			body, err := os.ReadFile(path)
+			files, _ := filepath.Glob(filepath.Join(dir, "history-*"))
+			if len(files) != 1 {
+				t.Fatalf("a history has %d files", len(files))
+			}
+			body, err := os.ReadFile(files[0])
 			if lines := strings.Split(strings.TrimSpace(string(body)), "\n"); err != nil || !slices.Equal(lines, events) {
 				t.Errorf("the history has %q, %v", lines, err)
 			}
@@ -91,7 +95,41 @@ func TestKindsWork(t *testing.T) {
 			t.Error("a history that cannot store says that it has")
 		}
 	}
-	if _, err := Open("what", path); err == nil {
+	if _, err := Open("what", filepath.Join(dir, "what")); err == nil {
 		t.Error("a kind that there is not was opened")
+	}
+	if _, err := Open(Plain, dir); err == nil {
+		t.Error("a directory is no journal")
+	}
+}
+
+// A consumer that was killed knows what it took before, be the last line cut off.
+func TestAKilledConsumerRemembers(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "c")
+	first, err := Open(Plain, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, unit := range []string{"1", "2", "2"} {
+		post(t, first, `{"data":{"unit":"`+unit+`"}}`)
+	}
+	before := taken(t, first)
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	body, err := os.ReadFile(path)
+	if err == nil {
+		err = os.WriteFile(path, append(body, `{"unit":"3","at`...), 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := Open(Plain, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	if after := taken(t, second); len(after) != 2 || !slices.Equal(before, after) || after[1].Times != 2 {
+		t.Errorf("%+v, before %+v", after, before)
 	}
 }

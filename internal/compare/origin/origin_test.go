@@ -20,7 +20,7 @@ func others(t *testing.T, n int, dead ...int) (urls []string, took func(int) int
 	servers := make([]*httptest.Server, n)
 	consumers := make([]*consumer.Consumer, n)
 	for i := range servers {
-		c, err := consumer.Open(consumer.Plain, "")
+		c, err := consumer.Open(consumer.Plain, filepath.Join(t.TempDir(), "c"))
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,116 @@
+package views
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/tandem-hybrid/tandem/internal/compare"
+)
+
+const (
+	waits = iota // the expectations, in their order
+	cheapest
+	failing
+)
+
+func expected() []compare.Expectation {
+	return []compare.Expectation{
+		waits: {Claim: "Who calls waits for whom it called; who sends a message and forgets it waits for the messaging system alone.",
+			Source: "Hohpe and Woolf, Enterprise Integration Patterns, 2003, Introduction: \"Why Use Messaging?\""},
+		cheapest: {Claim: "Not to wait until a message is stored is the fastest, and loses messages when the server fails.",
+			Source: "Apache Kafka documentation, Producer Configs, acks=0"},
+		failing: {Claim: "Where services call each other, the failure or slowness of one is that of all who call it.",
+			Source: "de la Torre, Wagner and Rousos, .NET Microservices: Architecture for Containerized .NET Applications, Microsoft, \"Communication in a microservice architecture\""},
+	}
+}
+
+// find returns the cell of a style under a planted fault, or under none, if it was measured.
+func find(cells []compare.Cell, s style, fault *compare.FaultPlan) *compare.Cell {
+	for i := range cells {
+		c := &cells[i]
+		if c.Style != s.name || !slices.Contains(c.Params, s.param) || c.Answered == nil || c.BrokenOff {
+			continue
+		}
+		if fault == nil && len(c.Faults) == 0 || fault != nil && len(c.Faults) == 1 && c.Faults[0].Process == fault.Process && c.Faults[0].Kind == fault.Kind() {
+			return c
+		}
+	}
+	return nil
+}
+
+func (scenario) Judge(cells []compare.Cell) compare.Verdict {
+	v := compare.Verdict{Expected: expected(), NotMeasured: []string{
+		"Page views: reader, page and consumers are on one machine, so that a call crosses no network. Over one, each call takes longer."}}
+	for i := range v.Expected {
+		v.Expected[i].Agreed = "not measured"
+	}
+	none, seq, par := find(cells, nobody, nil), find(cells, sequence, nil), find(cells, parallel, nil)
+	dur, acc := find(cells, durable, nil), find(cells, accepted, nil)
+	if none == nil {
+		return v
+	}
+	added := func(c *compare.Cell) time.Duration { return c.Answered.P50 - none.Answered.P50 }
+	if seq != nil && par != nil && dur != nil {
+		e := &v.Expected[waits]
+		e.Agreed = agreed(added(dur) < added(par), added(dur) < added(seq))
+		e.Figure = fmt.Sprintf("At p50, three calls one after another add %s to the page, at the same time %s, a durable event %s.",
+			round(added(seq)), round(added(par)), round(added(dur)))
+		v.Advice = append(v.Advice, advise(added(seq), added(par), added(dur), acc, none))
+	}
+	if dur != nil && acc != nil {
+		e := &v.Expected[cheapest]
+		e.Figure = fmt.Sprintf("At p50, an accepted event adds %s to the page, a durable one %s.", round(added(acc)), round(added(dur)))
+		down := planted[2].fault
+		d, a := find(cells, durable, &down), find(cells, accepted, &down)
+		e.Agreed = agreed(added(acc) < added(dur) && a != nil && a.Outcome.Lost > 0, added(acc) < added(dur))
+		if d != nil && a != nil {
+			e.Figure += fmt.Sprintf(" With Tandem down for a third of the time, consumers missed %d of %d views with accepted events and %d of %d with durable ones: "+
+				"the page is shown all the same, and keeps nothing for later.", a.Outcome.Lost, a.Outcome.Accepted, d.Outcome.Lost, d.Outcome.Accepted)
+		}
+	}
+	judgeFailing(cells, &v.Expected[failing])
+	return v
+}
+
+// judgeFailing compares what a slow consumer, and one that is down, do to the page and to the others.
+func judgeFailing(cells []compare.Cell, e *compare.Expectation) {
+	slow, down := planted[0].fault, planted[1].fault
+	seq, ev := find(cells, sequence, &slow), find(cells, durable, &slow)
+	seqDown, evDown := find(cells, sequence, &down), find(cells, durable, &down)
+	if seq == nil || ev == nil || seqDown == nil || evDown == nil {
+		return
+	}
+	missed := func(c *compare.Cell) int64 { return c.Outcome.Lost + c.Outcome.HalfDone }
+	slower, lossy := seq.Answered.P99 > 2*ev.Answered.P99, missed(seqDown) > missed(evDown)
+	e.Agreed = agreed(slower && lossy, slower || lossy)
+	e.Figure = fmt.Sprintf("With one of three consumers slow by %s the p99 of the page is %s with calls and %s with events; with it down, %d of %d views did not reach all three with calls, and %d of %d with events.",
+		slow.Slow, round(seq.Answered.P99), round(ev.Answered.P99), missed(seqDown), seqDown.Outcome.Accepted, missed(evDown), evDown.Outcome.Accepted)
+}
+
+func advise(seq, par, dur time.Duration, acc, none *compare.Cell) compare.Advice {
+	a := compare.Advice{Link: "page -> statistics, recommendations, abuse", Style: "event",
+		Reason: "The reader waits for one answer in place of three, and no consumer can make the page slow."}
+	if min(seq, par) < dur {
+		a.Style, a.Reason = "either", "While all consumers are well, calls add less to the page than a durable event; an event keeps a slow consumer from making the page slow."
+	}
+	a.Figure = fmt.Sprintf("Added to the page at p50: %s by calls one after another, %s at the same time, %s by a durable event", round(seq), round(par), round(dur))
+	if acc != nil {
+		a.Figure += fmt.Sprintf(", %s by an accepted one, for views whose loss matters to nobody", round(acc.Answered.P50-none.Answered.P50))
+	}
+	a.Figure += "."
+	return a
+}
+
+// agreed puts whether all, or some, of a claim held into the word of a report.
+func agreed(all, some bool) string {
+	switch {
+	case all:
+		return "yes"
+	case some:
+		return "partly"
+	}
+	return "no"
+}
+
+func round(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }

@@ -1,0 +1,158 @@
+package views
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"net/url"
+	"sync/atomic"
+	"time"
+
+	"github.com/tandem-hybrid/tandem/internal/compare"
+	"github.com/tandem-hybrid/tandem/internal/compare/consumer"
+	"github.com/tandem-hybrid/tandem/internal/compare/origin"
+	"github.com/tandem-hybrid/tandem/internal/process"
+)
+
+const (
+	name     = "views"
+	page     = "page"
+	rate     = 200 // views a second
+	duration = 8 * time.Second
+	// pageBytes is the size of the page.
+	pageBytes = 8 << 10
+)
+
+// consumers want to know of each view.
+var consumers = []string{"statistics", "recommendations", "abuse"}
+
+// style is a way to tell them.
+type style struct {
+	name  string
+	param compare.Param
+	tell  string
+	query string
+}
+
+var (
+	nobody   = style{"none", compare.Param{Name: "told", Value: "nobody"}, origin.Nobody, ""}
+	sequence = style{"request", compare.Param{Name: "calls", Value: "one after another"}, origin.Sequence, ""}
+	parallel = style{"request", compare.Param{Name: "calls", Value: "at the same time"}, origin.Parallel, ""}
+	durable  = style{"event", compare.Param{Name: "ack", Value: "durable"}, origin.Publish, ""}
+	accepted = style{"event", compare.Param{Name: "ack", Value: "accepted"}, origin.Publish, "?ack=accepted"}
+)
+
+// planted are the scenario's own faults, with the styles in which they mean something.
+var planted = []struct {
+	fault  compare.FaultPlan
+	styles []style
+}{
+	{compare.FaultPlan{Process: "recommendations", Slow: 200 * time.Millisecond}, []style{sequence, parallel, durable}},
+	{compare.FaultPlan{Process: "recommendations", Down: true}, []style{sequence, parallel, durable}},
+	{compare.FaultPlan{Process: compare.Tandem, Down: true}, []style{durable, accepted}},
+}
+
+// New returns the scenario.
+func New() compare.Scenario { return scenario{} }
+
+type scenario struct{}
+
+func (scenario) About() compare.About {
+	return compare.About{Name: name, Title: "Page views",
+		Question: "Three services want to know of each page view. How much longer does the reader wait for the page?",
+		Expected: expected()}
+}
+
+func (scenario) Services() map[string]process.Opener {
+	services := map[string]process.Opener{page: origin.Opener}
+	for _, c := range consumers {
+		services[c] = consumer.Opener(consumer.Plain)
+	}
+	return services
+}
+
+func (scenario) Trials(o compare.Options) (trials []compare.Trial) {
+	if o.Extent != compare.Full && len(o.Scenarios) == 0 {
+		return nil
+	}
+	for _, s := range []style{nobody, sequence, parallel, durable, accepted} {
+		trials = append(trials, trial(s, nil, o))
+	}
+	if len(o.Faults) > 0 {
+		for _, f := range o.Faults {
+			for _, s := range []style{sequence, parallel, durable, accepted} {
+				if f.Process != compare.Tandem || s.tell == origin.Publish {
+					trials = append(trials, trial(s, []compare.FaultPlan{f}, o))
+				}
+			}
+		}
+		return trials
+	}
+	if o.Extent == compare.Quick {
+		return trials
+	}
+	for _, p := range planted {
+		for _, s := range p.styles {
+			trials = append(trials, trial(s, []compare.FaultPlan{p.fault}, o))
+		}
+	}
+	return trials
+}
+
+func trial(s style, faults []compare.FaultPlan, o compare.Options) compare.Trial {
+	rate, duration := o.LoadOr(rate, duration)
+	warmup := min(duration/4, 2*time.Second)
+	params := []compare.Param{s.param, {Name: "rate", Value: fmt.Sprintf("%g/s", rate)}}
+	for _, f := range faults {
+		params = append(params, compare.Param{Name: "fault", Value: f.String()})
+	}
+	return compare.Trial{Style: s.name, Params: params, Takes: duration + warmup,
+		Run: func(ctx context.Context, env *compare.Env) (*compare.Cell, error) {
+			return run(ctx, env, s, faults, compare.Offer{Rate: rate, Warmup: warmup, Duration: duration, Seed: env.Seed})
+		}}
+}
+
+// run measures one cell. A view is accepted when the page is shown, whatever became of those who want to know: what they missed is lost or
+// half-done.
+func run(ctx context.Context, env *compare.Env, s style, faults []compare.FaultPlan, offer compare.Offer) (*compare.Cell, error) {
+	views, err := load(env.Options.Inputs, env.Seed)
+	if err != nil {
+		return nil, err
+	}
+	sys, err := origin.Start(ctx, env, origin.Plan{Name: page, Query: s.query, Consumers: consumers,
+		Options: origin.Options{Type: "page.viewed", Tell: s.tell, Indifferent: true, PageBytes: pageBytes}})
+	if err != nil {
+		return nil, err
+	}
+	var shown atomic.Int64
+	job := compare.Job{Offer: offer, Faults: faults, MustBeUp: []string{page}, Attempt: func(ctx context.Context, u compare.Unit) compare.Told {
+		told := show(ctx, env.Client, sys.Origin, u.ID, views[u.Seq%len(views)])
+		if told == compare.Accepted {
+			shown.Add(1)
+		}
+		return told
+	}}
+	if s.tell != origin.Nobody {
+		job.Settle = func(ctx context.Context) error { return sys.Settle(ctx, int(shown.Load())) }
+		job.Ledger = sys.Ledger
+	}
+	return env.Run(ctx, job)
+}
+
+// show asks for a page.
+func show(ctx context.Context, client *http.Client, base, unit string, v view) compare.Told {
+	body, err := json.Marshal(struct {
+		Unit string `json:"unit"`
+		view
+	}{unit, v})
+	if err != nil {
+		return compare.Unknown
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/happened/"+url.PathEscape(v.Visitor), bytes.NewReader(body))
+	if err != nil {
+		return compare.Unknown
+	}
+	return compare.ToldBy(client.Do(req))
+}
