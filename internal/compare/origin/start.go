@@ -32,8 +32,8 @@ type Plan struct {
 	Consumers []string
 	// Batch lets Tandem deliver events in batches.
 	Batch bool
-	// Routes is what the server's configuration says beyond topic and subscriptions.
-	Routes string
+	// Config is what the server's configuration says beyond topic, services and subscriptions.
+	Config string
 }
 
 // System is what Start started.
@@ -43,6 +43,8 @@ type System struct {
 	Public string // that of the server's public listener; empty without a server
 	// Up are the processes without which nothing that happens is accepted.
 	Up []string
+	// To are the addresses that the origin calls, by the proxies before the consumers; none when it publishes.
+	To []string
 }
 
 // settings is what an origin finds in Settings.More.
@@ -87,9 +89,10 @@ func Start(ctx context.Context, env *compare.Env, plan Plan) (*System, error) {
 			if err != nil {
 				return nil, err
 			}
-			set.To = append(set.To, url+"/events")
+			s.To = append(s.To, url+"/events")
 			s.URLs = append(s.URLs, own(env, name))
 		}
+		set.To = s.To
 		s.Up = append(s.Up, plan.Consumers...)
 	}
 	if _, err := env.Launch(ctx, plan.Name, plan.Name, set); err != nil {
@@ -134,6 +137,6 @@ func config(plan Plan) []byte {
 			fmt.Fprintf(&b, "  %s: {topics: [%s], service: %s, path: /events, content: %s, backoff: {base: 200ms, max: 2s}}\n", name, Topic, name, content)
 		}
 	}
-	b.WriteString(plan.Routes)
+	b.WriteString(plan.Config)
 	return []byte(b.String())
 }
