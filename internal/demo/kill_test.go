@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/examples/shop/invoices"
 	"github.com/tandem-hybrid/tandem/internal/process"
 )
 
@@ -122,8 +123,8 @@ func TestResumeOfAnOrdersStream(t *testing.T) {
 	s.progress = newProgress(true)
 	c := newCrowd(s.Public, 1, s.progress)
 	defer c.close()
-	v := &invoice{Number: "resume", Customer: guest, Lines: []line{{"85123A", "heart", 1, 255}}}
-	if err := c.logIn(t.Context(), []*invoice{v}); err != nil {
+	v := &invoices.Invoice{Number: "resume", Customer: invoices.Guest, Lines: []invoices.Line{{Code: "85123A", Description: "heart", Quantity: 1, UnitPricePence: 255}}}
+	if err := c.logIn(t.Context(), []*invoices.Invoice{v}); err != nil {
 		t.Fatal(err)
 	}
 	s.Stop("payments") // so that the order stays under way
@@ -160,7 +161,7 @@ func followOrder(t *testing.T, c *crowd, id, last string, each func(typ string) 
 		t.Fatal(err)
 	}
 	req.Header.Set("Accept", "text/event-stream")
-	req.Header.Set("Authorization", "Bearer "+c.tokens[guest])
+	req.Header.Set("Authorization", "Bearer "+c.tokens[invoices.Guest])
 	if last != "" {
 		req.Header.Set("Last-Event-ID", last)
 	}

@@ -1,4 +1,4 @@
-package demo
+package invoices
 
 import (
 	"os"
@@ -12,7 +12,7 @@ import (
 const heading = "InvoiceNo,StockCode,Description,Quantity,InvoiceDate,UnitPrice,CustomerID,Country\n"
 
 func TestInvoiceRules(t *testing.T) {
-	list, err := readInvoices(strings.NewReader(heading+
+	list, err := Read(strings.NewReader(heading+
 		"1,22423,CAKE STAND,2,12/1/10 8:26,2.55,17850,United Kingdom\n"+
 		"1,22423,CAKE STAND,3,12/1/10 8:26,2.55,17850,United Kingdom\n"+ // added up
 		"1,22423,CAKE STAND,1,12/1/10 8:26,2.1,17850,United Kingdom\n"+ // another price stays apart
@@ -26,14 +26,14 @@ func TestInvoiceRules(t *testing.T) {
 		t.Fatalf("%d invoices", len(list))
 	}
 	one, two, three := list[0], list[1], list[2]
-	if len(one.Lines) != 3 || one.Lines[0] != (line{"22423", "CAKE STAND", 5, 255}) || one.Lines[1].UnitPricePence != 210 ||
-		one.Lines[2].Description != "POSTAGE, FIRST CLASS" || one.total() != 5*255+210+1800 || one.Return {
+	if len(one.Lines) != 3 || one.Lines[0] != (Line{"22423", "CAKE STAND", 5, 255}) || one.Lines[1].UnitPricePence != 210 ||
+		one.Lines[2].Description != "POSTAGE, FIRST CLASS" || one.Total() != 5*255+210+1800 || one.Return {
 		t.Errorf("invoice 1: %+v", one)
 	}
-	if !two.Return || two.Lines[0].Quantity != 1 || two.total() != 2750 {
+	if !two.Return || two.Lines[0].Quantity != 1 || two.Total() != 2750 {
 		t.Errorf("the credit note: %+v", two)
 	}
-	if three.Customer != guest || three.total() != 0 || three.Lines[0].Quantity != 56 {
+	if three.Customer != Guest || three.Total() != 0 || three.Lines[0].Quantity != 56 {
 		t.Errorf("the invoice without customer and price: %+v", three)
 	}
 }
@@ -53,7 +53,7 @@ func TestBadInvoicesAreNamed(t *testing.T) {
 		"two customers": {heading + "1,22423,x,1,d,1,1,UK\n1,22424,x,1,d,1,2,UK\n", "customer"},
 		"no code":       {heading + "1,,x,1,d,1,1,UK\n", "StockCode"},
 	} {
-		_, err := readInvoices(strings.NewReader(tt.file), "test")
+		_, err := Read(strings.NewReader(tt.file), "test")
 		if tandem.CodeOf(err) != tandem.CodeInvalid || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %q", name, err, tt.want)
 		}
@@ -62,7 +62,7 @@ func TestBadInvoicesAreNamed(t *testing.T) {
 
 // The sample has one of each case that the README names.
 func TestTheSampleHasEveryCase(t *testing.T) {
-	list, err := loadInvoices("")
+	list, err := Load("")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,7 +82,7 @@ func TestTheSampleHasEveryCase(t *testing.T) {
 		if v.Return {
 			returns++
 		}
-		if v.Customer == guest {
+		if v.Customer == Guest {
 			guests++
 		}
 	}
@@ -95,7 +95,7 @@ func FuzzInvoices(f *testing.F) {
 	f.Add(heading + "1,22423,x,1,d,1.25,1,UK\n")
 	f.Add(heading + "C1,D,\"a \"\"b\"\"\",-1,d,0,,UK\n")
 	f.Fuzz(func(t *testing.T, file string) {
-		list, err := readInvoices(strings.NewReader(file), "fuzz")
+		list, err := Read(strings.NewReader(file), "fuzz")
 		if err != nil {
 			if tandem.CodeOf(err) != tandem.CodeInvalid {
 				t.Errorf("%v", err)
@@ -103,7 +103,7 @@ func FuzzInvoices(f *testing.F) {
 			return
 		}
 		for _, v := range list {
-			if v.Customer == "" || len(v.Lines) == 0 || v.total() < 0 {
+			if v.Customer == "" || len(v.Lines) == 0 || v.Total() < 0 {
 				t.Errorf("%+v", v)
 			}
 		}
@@ -116,7 +116,7 @@ func TestTheWholeFile(t *testing.T) {
 	if path == "" {
 		t.Skip("TANDEM_ORDERS names no file")
 	}
-	list, err := loadInvoices(path)
+	list, err := Load(path)
 	if err != nil || len(list) != 66 {
 		t.Errorf("%d invoices, %v", len(list), err)
 	}

@@ -1,4 +1,5 @@
-package demo
+// Package invoices reads the orders that customers of the shop place: invoices in a file, or the sample.
+package invoices
 
 import (
 	"encoding/csv"
@@ -14,51 +15,53 @@ import (
 	shop "github.com/tandem-hybrid/tandem/examples/shop"
 )
 
-// invoice is one order of a file.
-type invoice struct {
+// Invoice is one order of a file.
+type Invoice struct {
 	Number   string
 	Customer string // guest when the file has none
 	Return   bool   // a credit note
-	Lines    []line
+	Lines    []Line
 }
 
-type line struct {
+// Line is a line of an invoice, as the shop takes it.
+type Line struct {
 	Code           string `json:"code"`
 	Description    string `json:"description,omitempty"`
 	Quantity       int64  `json:"quantity"`
 	UnitPricePence int64  `json:"unitPricePence"`
 }
 
-func (v *invoice) total() (pence int64) {
+// Total is the sum of its lines.
+func (v *Invoice) Total() (pence int64) {
 	for _, l := range v.Lines {
 		pence += l.Quantity * l.UnitPricePence
 	}
 	return pence
 }
 
-const (
-	guest      = "guest"
-	maxInvoice = 1000 // lines
-)
+// Guest is the account of invoices that name no customer.
+const Guest = "guest"
+
+const maxInvoice = 1000 // lines
 
 var invoiceColumns = []string{"InvoiceNo", "StockCode", "Description", "Quantity", "InvoiceDate", "UnitPrice", "CustomerID", "Country"}
 
-// loadInvoices reads a file of invoices, or the sample when path is empty.
-func loadInvoices(path string) ([]*invoice, error) {
+// Load reads a file of invoices, or the sample when path is empty. Codes: NotFound, Invalid.
+func Load(path string) ([]*Invoice, error) {
 	if path == "" {
-		return readInvoices(strings.NewReader(string(shop.SampleOrders)), "sample")
+		return Read(strings.NewReader(string(shop.SampleOrders)), "sample")
 	}
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, &tandem.Error{Code: tandem.CodeNotFound, Op: "read orders", Err: err}
 	}
 	defer f.Close()
-	return readInvoices(f, path)
+	return Read(f, path)
 }
 
-// readInvoices reads CSV with a heading. Lines of one invoice need not stand together. An invoice whose number begins
-// with C is a credit note: its quantities are negative, and it becomes a return. Lines of one code and price are added up.
-func readInvoices(r io.Reader, name string) ([]*invoice, error) {
+// Read reads CSV with a heading. Lines of one invoice need not stand together. An invoice whose number begins
+// with C is a credit note: its quantities are negative, and it becomes a return. Lines of one code and price are added up. name is what errors call the file. Code: Invalid.
+func Read(r io.Reader, name string) ([]*Invoice, error) {
 	in := csv.NewReader(r)
 	in.FieldsPerRecord = len(invoiceColumns)
 	in.ReuseRecord = true
@@ -72,8 +75,8 @@ func readInvoices(r io.Reader, name string) ([]*invoice, error) {
 	if err != nil || !slices.Equal(head, invoiceColumns) {
 		return nil, bad(fmt.Errorf("the first line is not %s", strings.Join(invoiceColumns, ",")))
 	}
-	var list []*invoice
-	byNumber := map[string]*invoice{}
+	var list []*Invoice
+	byNumber := map[string]*Invoice{}
 	for {
 		row, err := in.Read()
 		if errors.Is(err, io.EOF) {
@@ -86,7 +89,7 @@ func readInvoices(r io.Reader, name string) ([]*invoice, error) {
 		number := strings.Clone(row[0])
 		v := byNumber[number]
 		if v == nil {
-			v = &invoice{Number: number, Customer: customerOf(row[6]), Return: strings.HasPrefix(number, "C")}
+			v = &Invoice{Number: number, Customer: customerOf(row[6]), Return: strings.HasPrefix(number, "C")}
 			byNumber[number] = v
 			list = append(list, v)
 		}
@@ -100,7 +103,7 @@ func readInvoices(r io.Reader, name string) ([]*invoice, error) {
 	return list, nil
 }
 
-func (v *invoice) add(row []string) error {
+func (v *Invoice) add(row []string) error {
 	if v.Number == "" || row[1] == "" {
 		return errors.New("InvoiceNo and StockCode are required")
 	}
@@ -131,7 +134,7 @@ func (v *invoice) add(row []string) error {
 	if len(v.Lines) == maxInvoice {
 		return fmt.Errorf("invoice %s has more than %d lines", v.Number, maxInvoice)
 	}
-	v.Lines = append(v.Lines, line{Code: strings.Clone(code), Description: strings.TrimSpace(strings.ToValidUTF8(row[2], "?")),
+	v.Lines = append(v.Lines, Line{Code: strings.Clone(code), Description: strings.TrimSpace(strings.ToValidUTF8(row[2], "?")),
 		Quantity: quantity, UnitPricePence: price})
 	return nil
 }
@@ -140,7 +143,7 @@ func (v *invoice) add(row []string) error {
 func customerOf(id string) string {
 	id = strings.ToLower(strings.TrimSpace(id))
 	if id == "" {
-		return guest
+		return Guest
 	}
 	return strings.Clone(id)
 }
