@@ -26,8 +26,11 @@ const (
 	Publish  = "publish"  // one call, that publishes to a topic of Tandem
 )
 
-// Told is the header of an answer that says how many of To were told.
-const Told = "Told"
+// Headers of an answer.
+const (
+	Told   = "Told"   // how many of To were told
+	Failed = "Failed" // there when somebody could not be
+)
 
 const (
 	maxBody    = 1 << 20
@@ -140,9 +143,12 @@ func (o *Origin) happened(w http.ResponseWriter, r *http.Request) {
 	}
 	told, err := o.tell(body)
 	w.Header().Set(Told, strconv.Itoa(told))
-	if err != nil && !o.opts.Indifferent {
-		http.Error(w, err.Error(), http.StatusServiceUnavailable)
-		return
+	if err != nil {
+		w.Header().Set(Failed, "yes")
+		if !o.opts.Indifferent {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
 	}
 	w.Header().Set("Content-Type", "text/plain")
 	_, _ = w.Write(o.page) // who asked is gone: nobody to tell

@@ -76,7 +76,7 @@ func TestOneOfFiveIsDead(t *testing.T) {
 		if tell == Nobody {
 			status = http.StatusOK
 		}
-		if w.Code != status || w.Header().Get(Told) != fmt.Sprint(told) {
+		if w.Code != status || w.Header().Get(Told) != fmt.Sprint(told) || (w.Header().Get(Failed) == "") != (status == http.StatusOK) {
 			t.Errorf("%s: %d, told %s, want %d", tell, w.Code, w.Header().Get(Told), told)
 		}
 	}
@@ -86,7 +86,7 @@ func TestOneOfFiveIsDead(t *testing.T) {
 func TestAPageIsIndifferent(t *testing.T) {
 	urls, _ := others(t, 1, 0)
 	o := open(t, Options{Type: "page.viewed", Tell: Sequence, To: urls, Indifferent: true, PageBytes: 1000})
-	if w := do(t, o, http.MethodPost, "/happened/a", `{"unit":"1"}`); w.Code != http.StatusOK || w.Body.Len() != 1000 || w.Header().Get(Told) != "0" {
+	if w := do(t, o, http.MethodPost, "/happened/a", `{"unit":"1"}`); w.Code != http.StatusOK || w.Body.Len() != 1000 || w.Header().Get(Told) != "0" || w.Header().Get(Failed) == "" {
 		t.Errorf("%d with %d bytes, told %s", w.Code, w.Body.Len(), w.Header().Get(Told))
 	}
 }

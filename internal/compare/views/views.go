@@ -7,7 +7,8 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"sync/atomic"
+	"strconv"
+	"sync"
 	"time"
 
 	"github.com/tandem-hybrid/tandem/internal/compare"
@@ -126,33 +127,78 @@ func run(ctx context.Context, env *compare.Env, s style, faults []compare.FaultP
 	if err != nil {
 		return nil, err
 	}
-	var shown atomic.Int64
+	seen := &seen{}
 	job := compare.Job{Offer: offer, Faults: faults, MustBeUp: []string{page}, Attempt: func(ctx context.Context, u compare.Unit) compare.Told {
-		told := show(ctx, env.Client, sys.Origin, u.ID, views[u.Seq%len(views)])
-		if told == compare.Accepted {
-			shown.Add(1)
-		}
-		return told
+		told, all := show(ctx, env.Client, sys.Origin, u.ID, views[u.Seq%len(views)])
+		return seen.note(u.ID, told, all)
 	}}
-	if s.tell != origin.Nobody {
-		job.Settle = func(ctx context.Context) error { return sys.Settle(ctx, int(shown.Load())) }
-		job.Ledger = sys.Ledger
+	if s.tell == origin.Nobody {
+		return env.Run(ctx, job)
 	}
-	return env.Run(ctx, job)
+	job.Settle = func(ctx context.Context) error { return sys.Settle(ctx, seen.shown) }
+	var ledger map[string]compare.Work
+	job.Ledger = func(ctx context.Context) (_ map[string]compare.Work, err error) {
+		ledger, err = sys.Ledger(ctx)
+		return ledger, err
+	}
+	c, err := env.Run(ctx, job)
+	if err != nil {
+		return nil, err
+	}
+	if s.tell == origin.Publish {
+		c.Params = append(c.Params, taken(seen.missed(ledger)))
+	}
+	return c, nil
 }
 
-// show asks for a page.
-func show(ctx context.Context, client *http.Client, base, unit string, v view) compare.Told {
+// taken is how many views Tandem said that it had taken, and did not deliver to all.
+func taken(missed int) compare.Param {
+	return compare.Param{Name: "taken and missed", Value: strconv.Itoa(missed)}
+}
+
+// seen is what readers saw.
+type seen struct {
+	mu    sync.Mutex // guards what follows, while attempts are made
+	shown int
+	told  []string // units of which the page said that all who had to be told were
+}
+
+func (s *seen) note(unit string, told compare.Told, all bool) compare.Told {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if told == compare.Accepted {
+		s.shown++
+	}
+	if all {
+		s.told = append(s.told, unit)
+	}
+	return told
+}
+
+// missed counts the views of which the page said that they were told, and that did not reach all.
+func (s *seen) missed(ledger map[string]compare.Work) (n int) {
+	for _, unit := range s.told {
+		if ledger[unit].State != compare.Done {
+			n++
+		}
+	}
+	return n
+}
+
+// show asks for a page. All reports whether the page said that its view was told to all who had to be.
+func show(ctx context.Context, client *http.Client, base, unit string, v view) (told compare.Told, all bool) {
 	body, err := json.Marshal(struct {
 		Unit string `json:"unit"`
 		view
 	}{unit, v})
 	if err != nil {
-		return compare.Unknown
+		return compare.Unknown, false
 	}
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, base+"/happened/"+url.PathEscape(v.Visitor), bytes.NewReader(body))
 	if err != nil {
-		return compare.Unknown
+		return compare.Unknown, false
 	}
-	return compare.ToldBy(client.Do(req))
+	res, err := client.Do(req)
+	told = compare.ToldBy(res, err)
+	return told, told == compare.Accepted && res.Header.Get(origin.Failed) == ""
 }

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/tandem-hybrid/tandem/internal/compare"
+	"github.com/tandem-hybrid/tandem/internal/compare/origin"
 )
 
 // The children of the tests are this program again.
@@ -58,6 +59,9 @@ func TestEveryViewIsTold(t *testing.T) {
 		if got := *c.PerUnit.Requests; got < calls-0.5 || got > calls+1 {
 			t.Errorf("%s %v: %.2f requests a view, want %g", c.Style, c.Params, got, calls)
 		}
+		if s.tell == origin.Publish && !slices.Contains(c.Params, taken(0)) {
+			t.Errorf("%s: %v", c.Style, c.Params)
+		}
 		if done := c.Done; s == nobody && done != nil || s != nobody && c.Answered != nil && done.Count != c.Load.Units {
 			t.Errorf("%s %v: done %+v of %d", c.Style, c.Params, done, c.Load.Units)
 		}
@@ -85,6 +89,19 @@ func TestAConsumerIsDown(t *testing.T) {
 	}
 	if len(r.NotMeasured) == 0 {
 		t.Error("nothing is said of what was not measured")
+	}
+}
+
+// A view that nobody was told of is not one that was taken and missed.
+func TestMissed(t *testing.T) {
+	s := &seen{}
+	s.note("done", compare.Accepted, true)
+	s.note("half", compare.Accepted, true)
+	s.note("none", compare.Accepted, true)
+	s.note("not told", compare.Accepted, false)
+	s.note("refused", compare.Refused, false)
+	if n := s.missed(map[string]compare.Work{"done": {State: compare.Done}, "half": {State: compare.Half}}); n != 2 || s.shown != 4 {
+		t.Errorf("%d of %d", n, s.shown)
 	}
 }
 
@@ -121,6 +138,7 @@ func TestJudge(t *testing.T) {
 		cell(sequence, 7*ms, 9*ms, compare.Outcome{Accepted: 100, HalfDone: 33}, down), cell(durable, 3*ms, 9*ms, all, down),
 		cell(durable, 3*ms, 9*ms, compare.Outcome{Accepted: 100, Lost: 30}, tandemDown), cell(accepted, 2*ms, 9*ms, compare.Outcome{Accepted: 100, Lost: 31}, tandemDown),
 	}
+	cells[len(cells)-1].Params = append(cells[len(cells)-1].Params, taken(2))
 	said := func(v compare.Verdict) string {
 		var b strings.Builder
 		for _, e := range v.Expected {
@@ -133,7 +151,7 @@ func TestJudge(t *testing.T) {
 	}
 	v := New().Judge(cells)
 	for _, want := range []string{"yes: At p50, three calls one after another add 6ms to the page, at the same time 3ms, a durable event 2ms.",
-		"consumers missed 31 of 100 views with accepted events and 30 of 100 with durable ones", "slow by 200ms the p99 of the page is 220ms with calls and 9ms with events",
+		"When Tandem was killed, 2 views that it had accepted were lost, and 0 that were durable.", "nobody was told of: 29 of 100, and 30 of 100.", "slow by 200ms the p99 of the page is 220ms with calls and 9ms with events",
 		"33 of 100 views did not reach all three with calls, and 0 of 100", "event: Added to the page at p50: 6ms", "1ms by an accepted one"} {
 		if got := said(v); !strings.Contains(got, want) {
 			t.Errorf("%q is not in\n%s", want, got)
@@ -182,13 +200,13 @@ func TestInput(t *testing.T) {
 	}
 }
 
-// access.log beside the project is read where TANDEM_INPUTS names its directory.
+// access.log beside the project is read where TANDEM_ACCESS_LOG names it.
 func TestRealInput(t *testing.T) {
-	dir := os.Getenv("TANDEM_INPUTS")
-	if dir == "" {
-		t.Skip("TANDEM_INPUTS names no directory")
+	path := os.Getenv("TANDEM_ACCESS_LOG")
+	if path == "" {
+		t.Skip("TANDEM_ACCESS_LOG names no file")
 	}
-	if views, err := load(dir, 1); err != nil || len(views) != 10_000 {
+	if views, err := load(filepath.Dir(path), 1); err != nil || len(views) != 10_000 {
 		t.Errorf("%d views, %v", len(views), err)
 	}
 }
