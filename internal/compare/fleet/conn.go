@@ -8,38 +8,46 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
 // dialTimeout bounds one connection.
 const dialTimeout = 10 * time.Second
 
-// dial opens a connection that is counted.
-func (w *wire) dial(ctx context.Context, addr string) (net.Conn, error) {
+// dial makes a connection that is counted once it is open.
+func (w *wire) dial(ctx context.Context, addr string) (*counted, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
-	return &counted{conn, w}, nil
+	return &counted{Conn: conn, wire: w}, nil
 }
 
 type counted struct {
 	net.Conn
 	wire *wire
+	open atomic.Bool // what opens it is not counted: it is needed once for any number of reports
 }
 
 func (c *counted) Read(p []byte) (int, error) {
 	n, err := c.Conn.Read(p)
-	c.wire.bytes.Add(int64(n))
+	c.count(n)
 	return n, err
 }
 
 func (c *counted) Write(p []byte) (int, error) {
 	n, err := c.Conn.Write(p)
-	c.wire.bytes.Add(int64(n))
+	c.count(n)
 	return n, err
+}
+
+func (c *counted) count(n int) {
+	if c.open.Load() {
+		c.wire.bytes.Add(int64(n))
+	}
 }
 
 // caller is the connection of one client over HTTP/1.1. Between two calls it holds nothing but the connection: there are many of them, and each
@@ -55,9 +63,12 @@ var readers = sync.Pool{New: func() any { return bufio.NewReaderSize(nil, 4<<10)
 // post sends one request and reads the answer. An answer other than 2xx is an error.
 func (c *caller) post(ctx context.Context, path, contentType string, body []byte) (err error) {
 	if c.conn == nil {
-		if c.conn, err = c.wire.dial(ctx, c.addr); err != nil {
+		conn, err := c.wire.dial(ctx, c.addr)
+		if err != nil {
 			return err
 		}
+		conn.open.Store(true)
+		c.conn = conn
 	}
 	conn := c.conn
 	stop := context.AfterFunc(ctx, func() { conn.Close() })

@@ -22,7 +22,7 @@ type Reporter interface {
 	Close()
 }
 
-// Wire is what went over the connections of a reporter, opening them included.
+// Wire is what went over the connections of a reporter since they were open.
 type Wire struct {
 	Requests int64 // calls, or frames that publish
 	Bytes    int64 // in both directions, headers included

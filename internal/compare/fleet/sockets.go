@@ -49,6 +49,7 @@ func (s *sockets) report(ctx context.Context, v *socket, vehicle int, r Report) 
 		if v.conn, err = stream.Open(ctx, conn, s.addr, s.path+Name(vehicle)); err != nil {
 			return err
 		}
+		conn.open.Store(true)
 	}
 	defer context.AfterFunc(ctx, v.conn.Close)()
 	v.ref++

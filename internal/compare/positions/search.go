@@ -71,7 +71,7 @@ func (s *search) run(ctx context.Context, env *compare.Env) (*compare.Cell, erro
 	if err != nil {
 		return nil, err
 	}
-	next := compare.Param{Name: "more", Value: "not tried, the time was out"}
+	next := compare.Param{Name: more, Value: notTried + ", the time was out"}
 	switch {
 	case held.cell == nil && failed.cell == nil:
 		return nil, context.Cause(ctx)
@@ -81,11 +81,14 @@ func (s *search) run(ctx context.Context, env *compare.Env) (*compare.Cell, erro
 	case failed.cell != nil:
 		next.Value = fmt.Sprintf("%d: %s", failed.vehicles, misses(failed.cell))
 	case held.vehicles == limit:
-		next.Value = "not tried, " + why
+		next.Value = notTried + ", " + why
 	}
 	held.cell.Params = append(held.cell.Params, vehicles(held.vehicles), next)
 	return held.cell, nil
 }
+
+// The param more says what became of the next larger number.
+const more, notTried = "more", "not tried"
 
 func vehicles(n int) compare.Param { return compare.Param{Name: "vehicles", Value: strconv.Itoa(n)} }
 
