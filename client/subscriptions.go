@@ -168,7 +168,7 @@ func (c *Client) Replay(ctx context.Context, name string, ask tandem.ReplayReque
 // still have a Next. Code: NotFound.
 func (c *Client) Deliveries(ctx context.Context, name string, q tandem.DeliveryQuery) (tandem.DeliveryPage, error) {
 	values := url.Values{}
-	for _, v := range []struct{ name, value string }{{"event", q.ID}, {"source", q.Source}, {"key", q.Key}, {"state", q.State}} {
+	for _, v := range []struct{ name, value string }{{"event", q.ID}, {"source", q.Source}, {"key", q.Key}, {"flow", q.Flow}, {"state", q.State}} {
 		if v.value != "" {
 			values.Set(v.name, v.value)
 		}

@@ -76,6 +76,7 @@ func (o *Options) later(next Options) (keys []string) {
 		{"limits", next.FreeBytes == o.FreeBytes && next.MaxEventBytes == o.MaxEventBytes},
 		{"egress", slices.Equal(next.Egress, o.Egress)},
 		{"ledger", next.LedgerAge == o.LedgerAge && next.LedgerBytes == o.LedgerBytes},
+		{"request", next.RequestTimeout == o.RequestTimeout},
 		{"streams", next.Streams == o.Streams},
 	} {
 		if !k.same {

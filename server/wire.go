@@ -15,6 +15,7 @@ import (
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
 	"github.com/tandem-hybrid/tandem/internal/api"
 	"github.com/tandem-hybrid/tandem/internal/auth"
+	"github.com/tandem-hybrid/tandem/internal/chain"
 	"github.com/tandem-hybrid/tandem/internal/condition"
 	"github.com/tandem-hybrid/tandem/internal/delivery"
 	"github.com/tandem-hybrid/tandem/internal/gateway"
@@ -29,6 +30,7 @@ type running struct {
 	declarations declarations
 	operations   *operation.Operations
 	streams      *stream.Streams
+	chain        *chain.Chain
 	delivery     *delivery.Manager
 	sources      *source.Sources
 	auth         *auth.Auth
@@ -99,9 +101,12 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 	r.onStop(r.streams.Stop)
 	conditions := condition.New(condition.Options{Logger: logger})
 	metrics := prometheus.NewRegistry()
+	// Who is asked before anything is stored: deliveries put their request links into it, and publish their replies through it.
+	r.chain = chain.New(r.log, chain.Options{Timeout: opts.RequestTimeout, Logger: logger})
 	r.delivery = delivery.New(r.log, delivery.Options{
 		Services:    r.declarations.Service,
 		Secrets:     opts.Secrets,
+		Chain:       r.chain,
 		Egress:      opts.Egress,
 		Conditions:  conditions.Compile,
 		LedgerAge:   opts.LedgerAge,
@@ -124,6 +129,8 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 	})
 	r.onStop(r.gateway.Stop)
 	r.sources = source.New(r.log, source.Options{Secrets: opts.Secrets, Metrics: metrics, Name: "Tandem/" + opts.Version, Logger: logger})
+	r.chain.Start()
+	r.onStop(r.chain.Stop)
 	if err := r.operations.Start(ctx); err != nil {
 		return nil, err
 	}
@@ -143,6 +150,7 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 	var draining atomic.Bool
 	apiHandler := api.New(api.Options{
 		Log:           r.log,
+		Chain:         r.chain,
 		Auth:          r.auth,
 		Streams:       r.streams,
 		Operations:    r.operations,

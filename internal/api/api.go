@@ -13,6 +13,7 @@ import (
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog"
 	"github.com/tandem-hybrid/tandem/internal/auth"
+	"github.com/tandem-hybrid/tandem/internal/chain"
 	"github.com/tandem-hybrid/tandem/internal/httpx"
 )
 
@@ -94,6 +95,7 @@ type Config interface {
 // Options say what an API serves. Log, Auth and Streams are required; resources whose room is nil answer 501.
 type Options struct {
 	Log           *eventlog.Log
+	Chain         *chain.Chain // nil: no topic has request links
 	Auth          *auth.Auth
 	Streams       Streams
 	Operations    Operations

@@ -11,7 +11,7 @@ import (
 	"github.com/tandem-hybrid/tandem/internal/httpx"
 )
 
-var deliveryStates = []string{tandem.DeliveryDelivered, tandem.DeliveryDead, tandem.DeliveryExpired, tandem.DeliveryDiscarded, tandem.DeliveryUnread,
+var deliveryStates = []string{tandem.DeliveryDelivered, tandem.DeliveryFailed, tandem.DeliveryDead, tandem.DeliveryExpired, tandem.DeliveryDiscarded, tandem.DeliveryUnread,
 	tandem.DeliveryQueued, tandem.DeliverySending, tandem.DeliveryRetrying, tandem.DeliveryWaiting, tandem.DeliverySkipped, tandem.DeliveryPassed,
 	tandem.DeliveryUnknown}
 
@@ -19,7 +19,7 @@ func (a *API) listDeliveries(c *call) error {
 	if a.opts.Ledger == nil {
 		return notSupported("the ledger")
 	}
-	values, err := c.query("event", "source", "key", "position", "state", "since", "until", "after", "limit")
+	values, err := c.query("event", "source", "key", "flow", "position", "state", "since", "until", "after", "limit")
 	if err != nil {
 		return err
 	}
@@ -47,7 +47,8 @@ func parseDeliveryQuery(values url.Values) (q tandem.DeliveryQuery, err error) {
 		return q, err
 	}
 	bad := faults{text: "the query is invalid"}
-	q.ID, q.Source, q.Key, q.State = values.Get("event"), values.Get("source"), values.Get("key"), values.Get("state")
+	q.ID, q.Source, q.Key = values.Get("event"), values.Get("source"), values.Get("key")
+	q.Flow, q.State = values.Get("flow"), values.Get("state")
 	if q.State != "" && !slices.Contains(deliveryStates, q.State) {
 		bad.add("state", "must be one of %s", strings.Join(deliveryStates, ", "))
 	}

@@ -64,14 +64,14 @@ func (e *Env) Start(ctx context.Context, plan process.Plan) (*process.System, er
 	return s, err
 }
 
-// Launch starts one plain service of the scenario, without Tandem, and returns the base URL of a proxy before it, as Start
-// has them. more is what the service finds in Settings.More.
+// Launch starts one service of the scenario and returns the base URL of the proxy before it, for whoever calls it and for
+// the URLs of a Plan. more is what the service finds in Settings.More.
 func (e *Env) Launch(ctx context.Context, name, kind string, more any) (string, error) {
 	addr, err := e.Group.Addr()
 	if err != nil {
 		return "", err
 	}
-	set := process.Settings{Listen: addr, Data: filepath.Join(e.Dir, "services"), Seed: e.Seed}
+	set := process.Settings{Listen: addr, Data: e.ServicesDir(), Seed: e.Seed}
 	if p := e.proxies[process.Server]; p != nil {
 		set.API = "http://" + p.addr
 	}
@@ -86,7 +86,13 @@ func (e *Env) Launch(ctx context.Context, name, kind string, more any) (string, 
 	return url, err
 }
 
+// ServicesDir is where services keep what they keep: Settings.Data.
+func (e *Env) ServicesDir() string { return process.ServicesDir(e.Dir) }
+
 func (e *Env) front(ctx context.Context, name, target string) (string, error) {
+	if p := e.proxies[name]; p != nil && target == "http://"+p.addr {
+		return target, nil // launched before
+	}
 	addr, err := e.Group.Addr()
 	if err != nil {
 		return "", err

@@ -26,6 +26,7 @@ var rootFields = []field[server.Options]{
 	{name: "limits", read: func(p *parser, v value, o *server.Options) { object(p, v, limitFields, o) }},
 	{name: "egress", read: func(p *parser, v value, o *server.Options) { object(p, v, egressFields, o) }},
 	{name: "ledger", read: func(p *parser, v value, o *server.Options) { object(p, v, ledgerFields, o) }},
+	{name: "request", read: func(p *parser, v value, o *server.Options) { object(p, v, requestFields, o) }},
 	{name: "streams", read: func(p *parser, v value, o *server.Options) { object(p, v, streamsFields, &o.Streams) }},
 	{name: "services", read: func(p *parser, v value, o *server.Options) {
 		named(p, v, "services", validName, serviceFields, func(name string, s tandem.Service) {
@@ -115,6 +116,17 @@ var ledgerFields = []field[server.Options]{
 		case o.LedgerBytes == 0:
 			o.LedgerBytes = -1
 		}
+	}},
+}
+
+var requestFields = []field[server.Options]{
+	{name: "timeout", read: func(p *parser, v value, o *server.Options) {
+		var d tandem.Duration
+		if p.duration(v, &d); d > tandem.Duration(time.Hour) {
+			p.bad(v, "%s is above 1h", v.node.Value)
+			return
+		}
+		o.RequestTimeout = time.Duration(d)
 	}},
 }
 

@@ -42,7 +42,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 		Data: filepath.Join("testdata", "var"), PublicAddr: ":8080", APIAddr: "0.0.0.0:8090",
 		Tokens:    []auth.Token{{Name: "ops", SHA256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", Roles: []string{"read", "publish", "operate", "pull"}}},
 		FreeBytes: 512 << 20, MaxEventBytes: 65536,
-		Egress: []string{"10.1.0.0/16", "hooks.internal"}, LedgerAge: 720 * time.Hour, LedgerBytes: 1 << 30,
+		Egress: []string{"10.1.0.0/16", "hooks.internal"}, LedgerAge: 720 * time.Hour, LedgerBytes: 1 << 30, RequestTimeout: 10 * time.Second,
 		Streams: stream.Options{MaxStreams: 50_000, MaxPerPrincipal: 20, MaxPerAddress: 200, MaxAge: -1, ReconnectRate: 500, WaitingBytes: 128 << 20},
 		Services: []tandem.Service{
 			{Name: "accounts", URL: "http://127.0.0.1:9000"},
@@ -67,6 +67,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 			{Match: "GET /operations/{id}", Operation: &gateway.Operation{Public: true}, Authorize: gateway.Authorizers{{Service: "accounts"}}},
 		},
 		Subscriptions: []tandem.Subscription{
+			{Name: "fraud", Topics: []string{"orders"}, Service: "orders", Mode: "request", Parallel: true},
 			{Name: "ship", Topics: []string{"orders", "orders.*"}, Service: "orders", Path: "/events", Secret: "env:SHIP_SECRET", Mode: "event",
 				Filter: filter(`{"any":[{"type":"order.placed"},{"prefix":{"type":"order.paid"}},{"not":{"exact":{"priority":"3","gift":"true"}}}]}`),
 				From:   "2026-01-31T08:00:00Z", Replies: "audit", Attempts: 5, Timeout: tandem.Duration(4 * time.Second),
@@ -95,7 +96,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b tandem.Filter) bool { return a.String() == b.String() }), cmpopts.IgnoreUnexported(stream.Options{})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if len(warnings) != 1 || warnings[0].String() != `testdata/every.yaml:31:22: subscriptions.ship.topics[1]: "orders.*" matches no topic of this file` {
+	if len(warnings) != 1 || warnings[0].String() != `testdata/every.yaml:33:22: subscriptions.ship.topics[1]: "orders.*" matches no topic of this file` {
 		t.Errorf("warnings: %v", warnings)
 	}
 }
@@ -177,11 +178,11 @@ func TestFaults(t *testing.T) {
 		// Keys.
 		{"unknown key", "topics:\n  a: {retenton: 1h}", `t.yaml:2:7: topics.a: unknown key "retenton"; did you mean "retention"?`},
 		{"swapped letters", "tpoics: {}", `t.yaml:1:1: unknown key "tpoics"; did you mean "topics"?`},
-		{"strange key", "xyzzy: 1", `t.yaml:1:1: unknown key "xyzzy"; allowed: data, public, api, engine, limits, egress, ledger, streams, services, topics, routes, sources, subscriptions`},
+		{"strange key", "xyzzy: 1", `t.yaml:1:1: unknown key "xyzzy"; allowed: data, public, api, engine, limits, egress, ledger, request, streams, services, topics, routes, sources, subscriptions`},
 		{"other case", "Topics: {}", `t.yaml:1:1: unknown key "Topics"; did you mean "topics"?`},
 		{"key twice", "data: a\ndata: b", `t.yaml:2:1: key "data" is given twice; the first is in line 1`},
 		{"name twice", "topics:\n  a:\n  a:", `t.yaml:3:3: topics: key "a" is given twice; the first is in line 2`},
-		{"merge key", "x: &x {a: 1}\ntopics: {a: {<<: *x}}", `t.yaml:1:1: unknown key "x"; allowed: data, public, api, engine, limits, egress, ledger, streams, services, topics, routes, sources, subscriptions|t.yaml:2:14: topics.a: merge keys ("<<") are not supported; repeat the keys, or use an alias for a whole value`},
+		{"merge key", "x: &x {a: 1}\ntopics: {a: {<<: *x}}", `t.yaml:1:1: unknown key "x"; allowed: data, public, api, engine, limits, egress, ledger, request, streams, services, topics, routes, sources, subscriptions|t.yaml:2:14: topics.a: merge keys ("<<") are not supported; repeat the keys, or use an alias for a whole value`},
 		{"key of a list", "topics: {[a]: {}}", `t.yaml:1:10: topics: a key must be text, not a list`},
 		{"long key", strings.Repeat("k", 300) + ": 1", `t.yaml:1:1: a key is longer than 256 bytes`},
 		// YAML.
@@ -189,8 +190,8 @@ func TestFaults(t *testing.T) {
 		{"unclosed", "topics: {a: ", `t.yaml:1:1: not YAML: did not find expected node content`},
 		{"unknown alias", "topics: {a: *b}", `t.yaml:1:1: not YAML: unknown anchor 'b' referenced`},
 		{"two documents", "data: a\n---\ndata: b", `t.yaml:2:1: a second document begins here; a configuration is one document`},
-		{"a list", "- a", `t.yaml:1:1: must be a mapping with the keys data, public, api, engine, limits, egress, ledger, streams, services, topics, routes, sources, subscriptions, not a list`},
-		{"text", "hello", `t.yaml:1:1: must be a mapping with the keys data, public, api, engine, limits, egress, ledger, streams, services, topics, routes, sources, subscriptions, not "hello"`},
+		{"a list", "- a", `t.yaml:1:1: must be a mapping with the keys data, public, api, engine, limits, egress, ledger, request, streams, services, topics, routes, sources, subscriptions, not a list`},
+		{"text", "hello", `t.yaml:1:1: must be a mapping with the keys data, public, api, engine, limits, egress, ledger, request, streams, services, topics, routes, sources, subscriptions, not "hello"`},
 		// Types.
 		{"number for text", "data: 12", `t.yaml:1:7: data: must be text, not the number 12; put it in quotes: "12"`},
 		{"nothing for text", "data:", `t.yaml:1:6: data: has no value`},
@@ -231,7 +232,13 @@ func TestFaults(t *testing.T) {
 		{"adopted elsewhere", "topics: {a: {kafka: {topic: A}}}", `t.yaml:1:21: topics.a.kafka: needs the engine kafka; the engine is embedded`},
 		// Not supported yet.
 		{"schema", "topics: {a: {schema: a.json}}", `t.yaml:1:14: topics.a.schema: not supported yet; events are not checked against a schema`},
-		{"request mode", "topics: {a: }\nservices: {b: {url: \"http://b\"}}\nsubscriptions: {s: {topics: [a], service: b, mode: request}}", `t.yaml:3:52: subscriptions.s.mode: "request" is not supported yet; the mode is "event"`},
+		// Request mode.
+		{"request pulled", "topics: {a: }\nsubscriptions: {s: {topics: [a], pull: {}, mode: request}}", `t.yaml:2:50: subscriptions.s.mode: cannot be request beside pull: nobody is called`},
+		{"request to a broker", "topics: {a: }\nsubscriptions: {s: {topics: [a], amqp: {url: env:A, queue: q}, mode: request}}", `t.yaml:2:70: subscriptions.s.mode: cannot be request beside amqp: a broker does not answer`},
+		{"request in batches", "topics: {a: }\nsubscriptions: {s: {topics: [a], url: \"http://c\", mode: request, content: batch}}", `t.yaml:2:75: subscriptions.s.content: cannot be batch in mode request: events are sent one by one`},
+		{"parallel events", "topics: {a: }\nsubscriptions: {s: {topics: [a], url: \"http://c\", parallel: true}}", `t.yaml:2:61: subscriptions.s.parallel: goes with mode: request`},
+		{"other mode", "topics: {a: }\nsubscriptions: {s: {topics: [a], url: \"http://c\", mode: ask}}", `t.yaml:2:57: subscriptions.s.mode: "ask" is not allowed; allowed: event, request`},
+		{"long chain", "request: {timeout: 2h}", `t.yaml:1:20: request.timeout: 2h is above 1h`},
 		// Streams.
 		{"unknown key of streams", "streams:\n  {maxAge: 1h,\n  maxPerAdress: 5}", `t.yaml:3:3: streams: unknown key "maxPerAdress"; did you mean "maxPerAddress"?`},
 		{"no streams", "streams: {max: 0}", `t.yaml:1:16: streams.max: 0 is outside 1 to 1000000`},

@@ -20,6 +20,7 @@ import (
 	"github.com/tandem-hybrid/tandem/eventlog"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
 	"github.com/tandem-hybrid/tandem/internal/amqp"
+	"github.com/tandem-hybrid/tandem/internal/chain"
 	"github.com/tandem-hybrid/tandem/internal/delivery/webhook"
 )
 
@@ -38,6 +39,8 @@ type Options struct {
 	Secrets func(ref string) (string, error)
 	// Conditions compiles the text of sql and cel in filters. Nil refuses them.
 	Conditions func(dialect, text string) (tandem.Condition, error)
+	// Chain calls the subscriptions of mode request, which it is given. Nil refuses them.
+	Chain *chain.Chain
 	// Egress names what requests may reach beside public addresses for URLs that came by Put: prefixes, addresses and hosts, which
 	// CheckEgress has checked. URLs of the file may lead anywhere.
 	Egress []string
@@ -87,6 +90,7 @@ type Manager struct {
 	// following is held from reading the topics until all subscriptions follow them: a topic that appeared meanwhile must
 	// not be taken away again by the older list. Taken before subscription.mu.
 	following sync.Mutex
+	linking   sync.Mutex // held while the links of chains are listed, so that an older list never replaces a newer one
 
 	unread bool // only declarations are checked, without secrets
 	guard  *webhook.Guard
@@ -97,6 +101,7 @@ type Manager struct {
 	mu      sync.RWMutex // guards what follows
 	subs    map[string]*subscription
 	readers map[driver.ID]*reader
+	order   map[string]int // of the subscriptions that the file declares
 }
 
 var errStopped = errors.New("the delivery loop stops")
@@ -225,7 +230,9 @@ func (m *Manager) runAll(ctx context.Context, subs []*subscription) error {
 	for _, s := range subs {
 		g.Go(func() error { return tandem.Wrap("start subscription "+s.name, s.run(ctx)) })
 	}
-	return g.Wait()
+	err := g.Wait()
+	m.relink()
+	return err
 }
 
 // load reads all subscriptions of the log, once. Code: Unavailable after Stop.

@@ -60,8 +60,11 @@ func (g *Group) Process(name string) *Process {
 	return nil
 }
 
-// Stop ends the children in the order they were launched, each after it has let go of what it held, and waits for them.
+// Stop ends the server, which drains, then the others in the order they were launched, and waits for them.
 func (g *Group) Stop() {
+	if server := g.Process(Server); server != nil {
+		server.stop()
+	}
 	for _, p := range g.processes {
 		p.stop()
 	}

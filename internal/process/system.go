@@ -47,7 +47,7 @@ func StartSystem(ctx context.Context, g *Group, plan Plan) (*System, error) {
 		front = func(_, url string) (string, error) { return url, nil }
 	}
 	s := &System{Group: g, Public: "http://" + public, API: "http://" + api, URLs: map[string]string{}}
-	services := filepath.Join(g.dir, "services") // they make it
+	services := ServicesDir(g.dir)
 	addrs, fronts := map[string]string{}, map[string]string{}
 	for _, name := range plan.Services {
 		if addrs[name], err = g.Addr(); err != nil {
@@ -89,6 +89,9 @@ func StartSystem(ctx context.Context, g *Group, plan Plan) (*System, error) {
 	}
 	return s, nil
 }
+
+// ServicesDir is where the services of a system keep their data, in the directory of its group. They make it.
+func ServicesDir(dir string) string { return filepath.Join(dir, "services") }
 
 // render puts this run's directory and addresses into a configuration, and leaves the rest as it is.
 func render(config []byte, data, public, api string, urls map[string]string) ([]byte, error) {

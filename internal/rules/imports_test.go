@@ -19,8 +19,8 @@ var rows = [][]string{
 	{"internal/config", "examples/shop", "examples/fleet"},
 	{"server"},
 	{"internal/api", "internal/gateway", "internal/operation", "internal/delivery", "internal/source", "internal/stream", "internal/flow", "internal/contract", "internal/console", "internal/migrate"},
-	{"internal/auth", "internal/browser"},                                       // who calls: the rooms ask it, it asks nobody; the module that pages load
-	{"internal/httpx", "internal/condition", "internal/match", "internal/amqp"}, // problems and JSON over HTTP; the conditions of filters; an index of filters; RabbitMQ
+	{"internal/auth", "internal/browser"}, // who calls: the rooms ask it, it asks nobody; the module that pages load
+	{"internal/httpx", "internal/condition", "internal/match", "internal/amqp", "internal/chain"}, // problems and JSON over HTTP; the conditions of filters; an index of filters; RabbitMQ; request chains
 	{"eventlog/memlog", "eventlog/pebblelog", "eventlog/kafkalog", "eventlog/natslog", "eventlog/drivertest"},
 	{"eventlog"},
 	{"eventlog/stateindex", "eventlog/idindex"}, // what a process knows beside its engine: its state in order of keys, the ids it has read
