@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
@@ -33,49 +34,30 @@ type Crowd struct {
 	API string
 }
 
-// patience is how long a crowd is waited for while nothing reaches it.
-const patience = 20 * time.Second
-
 // Settle waits until every consumer had so many units, or Tandem has nothing left for them and so nothing more will come. It gives up
-// when nothing has come for long; what is missing then is in the ledger.
+// when nothing has come for long (compare.Await); what is missing then is in the ledger.
 func (c Crowd) Settle(ctx context.Context, units int) error {
 	if c.API == "" {
 		return nil // whoever called them has its answers
 	}
-	had, since, idle := -1, time.Now(), 0
-	for {
-		now, behind := 0, false
+	idle := 0
+	return compare.Await(ctx, func(ctx context.Context) (left int, state string, err error) {
 		for _, url := range c.URLs {
 			var n int
 			if err := get(ctx, url+"/count", &n); err != nil {
-				return err
+				return 0, "", err
 			}
-			now += n
-			behind = behind || n < units
+			left, state = left+max(units-n, 0), state+strconv.Itoa(n)+" "
 		}
-		if !behind {
-			return nil
-		}
-		if now != had {
-			had, since = now, time.Now()
-		}
+		quiet, err := c.quiet(ctx)
 		// Idle once may be idle before what ack=accepted took is stored, and becomes a delivery.
-		if quiet, err := c.quiet(ctx); err != nil {
-			return err
-		} else if quiet {
-			idle++
-		} else {
+		if idle++; !quiet {
 			idle = 0
+		} else if idle == 10 {
+			left = 0
 		}
-		if idle == 10 || time.Since(since) > patience {
-			return nil
-		}
-		select {
-		case <-time.After(50 * time.Millisecond):
-		case <-ctx.Done():
-			return context.Cause(ctx)
-		}
-	}
+		return left, state, err
+	})
 }
 
 // quiet reports whether no subscription has anything left to deliver.

@@ -16,7 +16,6 @@ import (
 )
 
 const (
-	name     = "fanout"
 	owner    = "owner"
 	late     = "late"
 	rate     = 20 // changes a second
@@ -37,30 +36,35 @@ func interested(n int) []string {
 // style is a way to tell them.
 type style struct {
 	name  string
-	param compare.Param
+	calls string // tells it from others of the same style
 	tell  string
+	links bool // Tandem calls the services before it stores the change (mode: request)
 }
 
 var (
-	sequence = style{"request", compare.Param{Name: "calls", Value: "one after another"}, origin.Sequence}
-	parallel = style{"request", compare.Param{Name: "calls", Value: "at the same time"}, origin.Parallel}
-	event    = style{"event", compare.Param{Name: "ack", Value: "durable"}, origin.Publish}
+	sequence = style{compare.Request, "one after another", origin.Sequence, false}
+	parallel = style{compare.Request, "at the same time", origin.Parallel, false}
+	links    = style{compare.Request, "by Tandem, at the same time", origin.Publish, true}
+	event    = style{compare.Event, "", origin.Publish, false}
 )
 
-var styles = []style{sequence, parallel, event}
+var styles = []style{sequence, parallel, links, event}
 
-// New returns the scenario.
-func New() compare.Scenario { return scenario{} }
+// Scenario is fan-out.
+type Scenario struct{}
 
-type scenario struct{}
+// Name is what --scenario calls it.
+const Name = "fanout"
 
-func (scenario) About() compare.About {
-	return compare.About{Name: name, Title: "Fan-out",
+// About says what is asked.
+func (Scenario) About() compare.About {
+	return compare.About{Name: Name, Title: "Fan-out",
 		Question: "One change, 1 to 50 services that want to know of it. How long does its owner take, what if one of them is down, and what does a service learn that is added later?",
 		Expected: expected()}
 }
 
-func (scenario) Services() map[string]process.Opener {
+// Services are the owner and those who are interested.
+func (Scenario) Services() map[string]process.Opener {
 	services := map[string]process.Opener{owner: origin.Opener, late: consumer.Opener(consumer.Plain)}
 	for _, name := range interested(most) {
 		services[name] = consumer.Opener(consumer.Plain)
@@ -68,13 +72,15 @@ func (scenario) Services() map[string]process.Opener {
 	return services
 }
 
-func (scenario) Trials(o compare.Options) (trials []compare.Trial) {
+// Trials are, in the whole run or when they are asked for by name, one for each style and number of services, one with a service down for each style,
+// and two of a service that is added later. Faults that the user asks for replace that of the scenario.
+func (Scenario) Trials(o compare.Options) (trials []compare.Trial) {
 	if o.Extent != compare.Full && len(o.Scenarios) == 0 {
 		return nil
 	}
-	counts, before, faults := []int{1, 2, 5, 10, 20, most}, history, []compare.FaultPlan{{Process: interested(most)[most/2], Down: true}}
+	counts, changes, faults := []int{1, 2, 5, 10, 20, most}, history, []compare.FaultPlan{{Process: interested(most)[most/2], Down: true}}
 	if o.Extent == compare.Quick {
-		counts, before, faults = []int{1, 5}, history/10, []compare.FaultPlan{{Process: interested(5)[2], Down: true}}
+		counts, changes, faults = []int{1, 5}, history/10, []compare.FaultPlan{{Process: interested(5)[2], Down: true}}
 	}
 	if len(o.Faults) > 0 {
 		faults = o.Faults
@@ -91,19 +97,29 @@ func (scenario) Trials(o compare.Options) (trials []compare.Trial) {
 			}
 		}
 	}
-	return append(trials, later(parallel, before), later(event, before))
+	return append(trials, later(parallel, changes), later(event, changes))
 }
 
-func services(n int) compare.Param { return compare.Param{Name: "services", Value: strconv.Itoa(n)} }
+// The names of params.
+const (
+	services = "services"
+	before   = "changes before"
+	calls    = "calls"
+)
+
+// params tell the cells of a style, a number of services and of changes before they were there from others.
+func (s style) params(n, changes int) []compare.Param {
+	params := []compare.Param{{Name: services, Value: strconv.Itoa(n)}, {Name: before, Value: strconv.Itoa(changes)}}
+	if s.calls != "" {
+		params = append(params, compare.Param{Name: calls, Value: s.calls})
+	}
+	return params
+}
 
 func trial(s style, n int, faults []compare.FaultPlan, o compare.Options) compare.Trial {
 	rate, duration := o.LoadOr(rate, duration)
 	warmup := min(duration/4, 2*time.Second)
-	params := []compare.Param{services(n), s.param, {Name: "rate", Value: fmt.Sprintf("%g/s", rate)}}
-	for _, f := range faults {
-		params = append(params, compare.Param{Name: "fault", Value: f.String()})
-	}
-	return compare.Trial{Style: s.name, Params: params, Takes: duration + warmup,
+	return compare.Trial{Style: s.name, Params: s.params(n, 0), Takes: duration + warmup,
 		Run: func(ctx context.Context, env *compare.Env) (*compare.Cell, error) {
 			sys, err := start(ctx, env, s, n, "")
 			if err != nil {
@@ -127,7 +143,7 @@ func trial(s style, n int, faults []compare.FaultPlan, o compare.Options) compar
 
 // start starts an owner, which stores each change in every style, and the first n services.
 func start(ctx context.Context, env *compare.Env, s style, n int, config string) (*origin.System, error) {
-	return origin.Start(ctx, env, origin.Plan{Name: owner, Store: true, Consumers: interested(n), Config: config,
+	return origin.Start(ctx, env, origin.Plan{Name: owner, Store: true, Consumers: interested(n), Config: config, Links: s.links,
 		Options: origin.Options{Type: "thing.changed", Tell: s.tell}})
 }
 

@@ -15,7 +15,7 @@ import (
 // The children of the tests are this program again.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "compare-service" {
-		if err := compare.Child(context.Background(), os.Args[2], []compare.Scenario{New()}); err != nil {
+		if err := compare.Child(context.Background(), os.Args[2], []compare.Scenario{Scenario{}}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -34,7 +34,7 @@ func (s some) Trials(compare.Options) []compare.Trial { return s.trials }
 
 func measure(t *testing.T, o compare.Options, trials ...compare.Trial) []compare.Cell {
 	t.Helper()
-	r, err := compare.Run(t.Context(), []compare.Scenario{some{New(), trials}}, o)
+	r, err := compare.Run(t.Context(), []compare.Scenario{some{Scenario{}, trials}}, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -48,11 +48,11 @@ func measure(t *testing.T, o compare.Options, trials ...compare.Trial) []compare
 func TestEveryServiceIsTold(t *testing.T) {
 	const n = 4
 	o := compare.Options{Rate: 60, Duration: 500 * time.Millisecond}
-	for i, c := range measure(t, o, trial(sequence, n, nil, o), trial(parallel, n, nil, o), trial(event, n, nil, o)) {
+	for i, c := range measure(t, o, trial(sequence, n, nil, o), trial(parallel, n, nil, o), trial(links, n, nil, o), trial(event, n, nil, o)) {
 		if want := (compare.Outcome{Accepted: c.Load.Units}); c.Outcome != want || c.Load.Units == 0 {
 			t.Errorf("%v: %+v of %d", c.Params, c.Outcome, c.Load.Units)
 		}
-		calls, up := []float64{1 + n, 1 + n, 1 + 1 + n}[i], []int{1 + n, 1 + n, 2}[i]
+		calls, up := []float64{1 + n, 1 + n, 1 + 1 + n, 1 + 1 + n}[i], []int{1 + n, 1 + n, 2 + n, 2}[i]
 		if got := *c.PerUnit.Requests; got < calls-0.5 || got > calls+1.5 {
 			t.Errorf("%v: %.2f requests a change, want %g", c.Params, got, calls)
 		}
@@ -71,11 +71,11 @@ func TestOneServiceIsDead(t *testing.T) {
 	const n = 4
 	o := compare.Options{Rate: 40, Duration: time.Second}
 	dead := []compare.FaultPlan{{Process: interested(n)[1], Down: true, For: o.Duration}}
-	for i, c := range measure(t, o, trial(sequence, n, dead, o), trial(parallel, n, dead, o), trial(event, n, dead, o)) {
+	for i, c := range measure(t, o, trial(sequence, n, dead, o), trial(parallel, n, dead, o), trial(links, n, dead, o), trial(event, n, dead, o)) {
 		switch out := c.Outcome; {
-		case i < 2 && (out.Refused < c.Load.Units/2 || out.HalfDone < out.Refused || out.Lost != 0):
+		case i < 3 && (out.Refused < c.Load.Units/2 || out.HalfDone < out.Refused || out.Lost != 0):
 			t.Errorf("%v: %+v of %d", c.Params, out, c.Load.Units)
-		case i == 2 && out != compare.Outcome{Accepted: c.Load.Units}:
+		case i == 3 && out != compare.Outcome{Accepted: c.Load.Units}:
 			t.Errorf("%v: %+v of %d", c.Params, out, c.Load.Units)
 		}
 	}
@@ -134,18 +134,18 @@ func TestAServiceIsAddedLater(t *testing.T) {
 }
 
 func TestTrials(t *testing.T) {
-	one := []string{name}
+	one := []string{Name}
 	tandemDown := []compare.FaultPlan{{Process: compare.Tandem, Down: true}}
 	for _, c := range []struct {
 		o    compare.Options
 		want int
-	}{{compare.Options{}, 0}, {compare.Options{Extent: compare.Quick}, 0}, {compare.Options{Extent: compare.Full}, 6*3 + 3 + 2}, {compare.Options{Scenarios: one}, 6*3 + 3 + 2},
-		{compare.Options{Scenarios: one, Extent: compare.Quick}, 2*3 + 3 + 2}, {compare.Options{Scenarios: one, Faults: tandemDown}, 6*3 + 1 + 2}} {
-		if got := New().Trials(c.o); len(got) != c.want {
+	}{{compare.Options{}, 0}, {compare.Options{Extent: compare.Quick}, 0}, {compare.Options{Extent: compare.Full}, 6*4 + 4 + 2}, {compare.Options{Scenarios: one}, 6*4 + 4 + 2},
+		{compare.Options{Scenarios: one, Extent: compare.Quick}, 2*4 + 4 + 2}, {compare.Options{Scenarios: one, Faults: tandemDown}, 6*4 + 2 + 2}} {
+		if got := (Scenario{}).Trials(c.o); len(got) != c.want {
 			t.Errorf("%+v: %d trials, want %d", c.o, len(got), c.want)
 		}
 	}
-	kinds := New().Services()
+	kinds := Scenario{}.Services()
 	for _, name := range append(interested(most), owner, late) {
 		if kinds[name] == nil {
 			t.Errorf("nobody opens %s", name)
@@ -155,7 +155,7 @@ func TestTrials(t *testing.T) {
 
 // cell makes a measured cell.
 func cell(s style, n int, p50, p99 time.Duration, o compare.Outcome, faults ...compare.Fault) compare.Cell {
-	return compare.Cell{Style: s.name, Params: []compare.Param{services(n), s.param}, Load: compare.Load{Units: 100},
+	return compare.Cell{Style: s.name, Params: s.params(n, 0), Load: compare.Load{Units: 100},
 		Answered: &compare.Latency{P50: p50, P99: p99}, Outcome: o, Faults: faults}
 }
 
@@ -169,8 +169,8 @@ func TestJudge(t *testing.T) {
 		cell(event, 1, 3*ms, 9*ms, all), cell(event, 50, 4*ms, 9*ms, all),
 		cell(sequence, 50, 60*ms, 90*ms, compare.Outcome{Accepted: 67, Refused: 33, HalfDone: 33}, down),
 		cell(parallel, 50, 60*ms, 90*ms, compare.Outcome{Accepted: 66, Refused: 34, HalfDone: 34}, down), cell(event, 50, 4*ms, 9*ms, all, down),
-		{Style: parallel.name, Params: []compare.Param{parallel.param, joins(100)}, Outcome: compare.Outcome{Accepted: 100, Lost: 100}},
-		{Style: event.name, Params: []compare.Param{event.param, joins(100)}, Outcome: all, Took: 300 * ms},
+		{Style: parallel.name, Params: parallel.params(1, 100), Outcome: compare.Outcome{Accepted: 100, Lost: 100}},
+		{Style: event.name, Params: event.params(1, 100), Outcome: all, Took: 300 * ms},
 	}
 	said := func(v compare.Verdict) string {
 		var b strings.Builder
@@ -182,28 +182,28 @@ func TestJudge(t *testing.T) {
 		}
 		return b.String()
 	}
-	got := said(New().Judge(measured))
-	for _, want := range []string{"yes: From 1 to 50 services, the p50 of the answer grows from 2ms to 60ms by calls one after another, and from 3ms to 4ms by an event.",
-		"yes: By calls at the same time, p50 grows from 2ms to 20ms and p99 from 9ms to 90ms.", "yes: With one of 50 services down for a third of the time, 33 of 100",
-		"at the same time 34 and 34; of 100 published, 0 were refused and 0 did not reach all.", "yes: A service that was added after 100 changes learned 100 of them from events, in 300ms, and 0",
+	got := said(Scenario{}.Judge(measured))
+	for _, want := range []string{"yes: From 1 to 50 services, the p50 of the answer grows from 2.00 ms to 60.0 ms by calls one after another, and from 3.00 ms to 4.00 ms by an event.",
+		"yes: By calls at the same time, p50 grows from 2.00 ms to 20.0 ms and p99 from 9.00 ms to 90.0 ms.", "yes: With one of 50 services down for a third of the time, 33 of 100",
+		"at the same time 34 and 34; of 100 published, 0 were refused and 0 did not reach all.", "yes: A service that was added after 100 changes learned 100 of them from events, in 300 ms, and 0",
 		"change -> 1 service: either: ", "change -> 50 services: event: ", "change -> a service added later: event: "} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not in\n%s", want, got)
 		}
 	}
 	// Events that grow with the services as calls do, lose, and are not kept.
-	got = said(New().Judge([]compare.Cell{
+	got = said(Scenario{}.Judge([]compare.Cell{
 		cell(sequence, 1, 2*ms, 9*ms, all), cell(sequence, 50, 60*ms, 90*ms, all), cell(parallel, 1, 2*ms, 9*ms, all), cell(parallel, 50, 2*ms, 9*ms, all),
 		cell(event, 1, 3*ms, 9*ms, all), cell(event, 50, 300*ms, 900*ms, all),
 		cell(sequence, 50, 60*ms, 90*ms, all, down), cell(parallel, 50, 60*ms, 90*ms, all, down), cell(event, 50, 4*ms, 9*ms, compare.Outcome{Accepted: 99, HalfDone: 1}, down),
-		{Style: parallel.name, Params: []compare.Param{parallel.param, joins(100)}, Outcome: compare.Outcome{Accepted: 100, Lost: 100}},
-		{Style: event.name, Params: []compare.Param{event.param, joins(100)}, Outcome: compare.Outcome{Accepted: 100, Lost: 1}},
+		{Style: parallel.name, Params: parallel.params(1, 100), Outcome: compare.Outcome{Accepted: 100, Lost: 100}},
+		{Style: event.name, Params: event.params(1, 100), Outcome: compare.Outcome{Accepted: 100, Lost: 1}},
 	}))
 	if strings.Count(got, "no: ") != 4 || strings.Contains(got, "50 services: event") {
 		t.Error(got)
 	}
 	// What did not run is not judged.
-	v := New().Judge(measured[:1])
+	v := Scenario{}.Judge(measured[:1])
 	if got := said(v); strings.Count(got, "not measured: \n") != 4 || len(v.Advice) != 0 {
 		t.Error(got)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tandem-hybrid/tandem/internal/compare"
+	"github.com/tandem-hybrid/tandem/internal/compare/figure"
 )
 
 const (
@@ -35,7 +36,7 @@ type cells []compare.Cell
 // of returns the cells of a style that pass, by the number of services, rising.
 func (all cells) of(s style, pass func(*compare.Cell) bool) (found []*compare.Cell) {
 	for i := range all {
-		if c := &all[i]; c.Style == s.name && slices.Contains(c.Params, s.param) && !c.BrokenOff && pass(c) {
+		if c := &all[i]; c.Style == s.name && value(c, calls) == s.calls && !c.BrokenOff && pass(c) {
 			found = append(found, c)
 		}
 	}
@@ -44,27 +45,31 @@ func (all cells) of(s style, pass func(*compare.Cell) bool) (found []*compare.Ce
 }
 
 // calm are cells without a fault, about latencies.
-func calm(c *compare.Cell) bool { return count(c) > 0 && len(c.Faults) == 0 && c.Answered != nil }
+func calm(c *compare.Cell) bool { return !added(c) && len(c.Faults) == 0 && c.Answered != nil }
 
 func faulty(c *compare.Cell) bool {
 	return len(c.Faults) == 1 && c.Faults[0].Kind == "down" && c.Faults[0].Process != compare.Tandem
 }
 
-func added(c *compare.Cell) bool { return value(c, joins(0).Name) > 0 }
+func added(c *compare.Cell) bool { return value(c, before) != "0" }
 
-func count(c *compare.Cell) int { return value(c, services(0).Name) }
-
-func value(c *compare.Cell, name string) int {
-	for _, p := range c.Params {
-		if p.Name == name {
-			n, _ := strconv.Atoi(p.Value) // what the trial wrote
-			return n
-		}
-	}
-	return 0
+// count is the number of services.
+func count(c *compare.Cell) int {
+	n, _ := strconv.Atoi(value(c, services)) // what the trial wrote
+	return n
 }
 
-func (scenario) Judge(measured []compare.Cell) compare.Verdict {
+func value(c *compare.Cell, name string) string {
+	for _, p := range c.Params {
+		if p.Name == name {
+			return p.Value
+		}
+	}
+	return ""
+}
+
+// Judge says what the cells mean.
+func (Scenario) Judge(measured []compare.Cell) compare.Verdict {
 	all := cells(measured)
 	v := compare.Verdict{Expected: expected(), NotMeasured: []string{
 		"Fan-out: all services share this machine, so that 50 calls at the same time wait for its cores, which they would not on machines of their own."}}
@@ -83,7 +88,7 @@ func (scenario) Judge(measured []compare.Cell) compare.Verdict {
 			count(few), count(many), p50(s1), p50(sN), p50(few), p50(many))
 		e = &v.Expected[slowest]
 		e.Agreed = agreed(times(p1, pN) > 1.5 && times(p1, pN) < times(s1, sN), times(p1, pN) > 1.5)
-		e.Figure = fmt.Sprintf("By calls at the same time, p50 grows from %s to %s and p99 from %s to %s.", p50(p1), p50(pN), round(p1.Answered.P99), round(pN.Answered.P99))
+		e.Figure = fmt.Sprintf("By calls at the same time, p50 grows from %s to %s and p99 from %s to %s.", p50(p1), p50(pN), took(p1.Answered.P99), took(pN.Answered.P99))
 		v.Advice = append(v.Advice, advise(s1, p1, few), advise(sN, pN, many))
 	}
 	if seq, par, ev := all.of(sequence, faulty), all.of(parallel, faulty), all.of(event, faulty); min(len(seq), len(par), len(ev)) > 0 {
@@ -106,7 +111,7 @@ func judgeReplays(v *compare.Verdict, req, ev *compare.Cell) {
 	known := func(c *compare.Cell) int64 { return c.Outcome.Accepted - c.Outcome.Lost }
 	e.Agreed = agreed(ev.Outcome.Lost == 0 && known(req) == 0, ev.Outcome.Lost == 0)
 	e.Figure = fmt.Sprintf("A service that was added after %d changes learned %d of them from events, in %s, and %d from an owner that calls.",
-		ev.Outcome.Accepted, known(ev), ev.Took.Round(time.Millisecond), known(req))
+		ev.Outcome.Accepted, known(ev), took(ev.Took), known(req))
 	v.Advice = append(v.Advice, compare.Advice{Link: "change -> a service added later", Style: "event",
 		Reason: "What is kept can be read from the beginning (from: earliest); an owner that calls would have to keep, and offer, what it told others.", Figure: e.Figure})
 }
@@ -124,7 +129,7 @@ func advise(seq, par, ev *compare.Cell) compare.Advice {
 	}
 	a.Figure = fmt.Sprintf("Answered at p50 after %s by calls one after another, %s at the same time, %s by an event", p50(seq), p50(par), p50(ev))
 	if ev.Done != nil {
-		a.Figure += fmt.Sprintf(", with which the last service had it after %s", round(ev.Done.P50))
+		a.Figure += fmt.Sprintf(", with which the last service had it after %s", took(ev.Done.P50))
 	}
 	a.Figure += "."
 	return a
@@ -135,7 +140,7 @@ func times(few, many *compare.Cell) float64 {
 	return float64(many.Answered.P50) / float64(max(few.Answered.P50, 1))
 }
 
-func p50(c *compare.Cell) time.Duration { return round(c.Answered.P50) }
+func p50(c *compare.Cell) string { return took(c.Answered.P50) }
 
 // agreed puts whether all, or some, of a claim held into the word of a report.
 func agreed(all, some bool) string {
@@ -148,4 +153,9 @@ func agreed(all, some bool) string {
 	return "no"
 }
 
-func round(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
+func took(d time.Duration) string {
+	if d <= 0 {
+		return "0 ms"
+	}
+	return figure.Duration(d)
+}

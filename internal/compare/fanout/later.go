@@ -19,15 +19,13 @@ import (
 	"github.com/tandem-hybrid/tandem/internal/compare/origin"
 )
 
-// joins says that a service was added after so many changes, which are the units of the cell.
-func joins(n int) compare.Param { return compare.Param{Name: "added after", Value: strconv.Itoa(n)} }
-
 // atATime is how many changes are made at a time before the service is added: none of it is measured.
 const atATime = 16
 
-// later is the trial of a service that is added after some changes and wants all of them. What it never learns is lost for it.
+// later is the trial of a service that is added after some changes, which are the units of its cell, and wants all of them. What it never learns
+// is lost for it.
 func later(s style, before int) compare.Trial {
-	return compare.Trial{Style: s.name, Params: []compare.Param{s.param, joins(before)}, Takes: 3 * time.Second,
+	return compare.Trial{Style: s.name, Params: s.params(1, before), Takes: 3 * time.Second,
 		Run: func(ctx context.Context, env *compare.Env) (*compare.Cell, error) {
 			sys, err := start(ctx, env, s, 1, "egress: {allow: [\"127.0.0.1\"]}\n")
 			if err != nil {

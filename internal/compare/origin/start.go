@@ -33,6 +33,8 @@ type Plan struct {
 	// Direct lets consumers be reached without the proxies before them, which take a share of this machine: calls of them are not counted, and
 	// cannot be made slow or fail.
 	Direct bool
+	// Links lets Tandem call the consumers, at the same time, before it stores what happened (mode: request).
+	Links bool
 	// Batch lets Tandem deliver events in batches.
 	Batch bool
 	// Config is what the server's configuration says beyond topic, services and subscriptions.
@@ -88,6 +90,8 @@ func Start(ctx context.Context, env *compare.Env, plan Plan) (*System, error) {
 		}
 	case plan.Options.Tell != Nobody:
 		err = s.startConsumers(ctx, env, plan)
+	}
+	if plan.Links || plan.Options.Tell == Sequence || plan.Options.Tell == Parallel {
 		s.Up = append(s.Up, plan.Consumers...)
 	}
 	if err != nil {
@@ -152,6 +156,9 @@ func config(plan Plan, urls []string) []byte {
 			to = fmt.Sprintf("url: %q", urls[i])
 		} else {
 			fmt.Fprintf(&services, "  %s: {url: \"http://127.0.0.1:9\", timeout: 10s}\n", name)
+		}
+		if plan.Links {
+			to += ", mode: request, parallel: true"
 		}
 		fmt.Fprintf(&subscriptions, "  %s: {topics: [%s], %s, content: %s, backoff: {base: 200ms, max: 2s}}\n", name, Topic, to, content)
 	}

@@ -2,11 +2,11 @@ package positions
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/tandem-hybrid/tandem/internal/compare"
+	"github.com/tandem-hybrid/tandem/internal/compare/figure"
 )
 
 const (
@@ -30,15 +30,15 @@ func expected() []compare.Expectation {
 func find(cells []compare.Cell, s style, consumers int) *compare.Cell {
 	for i := range cells {
 		c := &cells[i]
-		if c.Style == s.name && slices.Contains(c.Params, s.param) && slices.Contains(c.Params, join(consumers)) && !c.BrokenOff && value(c, "vehicles") != "" {
+		if c.Style == s.name && value(c.Params, "sent") == s.sent && value(c.Params, "consumers") == strconv.Itoa(consumers) && !c.BrokenOff && len(c.Found) > 0 {
 			return c
 		}
 	}
 	return nil
 }
 
-func value(c *compare.Cell, name string) string {
-	for _, p := range c.Params {
+func value(params []compare.Param, name string) string {
+	for _, p := range params {
 		if p.Name == name {
 			return p.Value
 		}
@@ -48,19 +48,19 @@ func value(c *compare.Cell, name string) string {
 
 // held is the number of vehicles of a cell; 0 when even the smallest that was tried was too large.
 func held(c *compare.Cell) int {
-	n, _ := strconv.Atoi(value(c, vehicles(0).Name)) // what the search wrote
+	n, _ := strconv.Atoi(value(c.Found, vehicles(0).Name)) // what the search wrote
 	return n
 }
 
 // known reports whether more vehicles than held were tried, and were too many.
-func known(c *compare.Cell) bool { return !strings.HasPrefix(value(c, more), notTried) }
+func known(c *compare.Cell) bool { return !strings.HasPrefix(value(c.Found, more), notTried) }
 
 // found says how many vehicles held, or that there may be more.
 func found(c *compare.Cell) string {
 	if known(c) {
-		return strconv.Itoa(held(c))
+		return figure.Count(int64(held(c)))
 	}
-	return fmt.Sprintf("at least %d", held(c))
+	return "at least " + figure.Count(int64(held(c)))
 }
 
 // share compares the numbers of vehicles of two cells: whether a is at least so many times b, and whether that can be told.
@@ -77,7 +77,8 @@ func share(a, b *compare.Cell, factor float64) (is, told bool) {
 	return false, false
 }
 
-func (scenario) Judge(cells []compare.Cell) compare.Verdict {
+// Judge says what the cells mean.
+func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
 	v := compare.Verdict{Expected: expected(), NotMeasured: []string{
 		"Vehicle positions: vehicles, services and Tandem share this machine, so that its numbers of vehicles compare styles and size no machine of your own.",
 		"Vehicle positions: calls carry four header fields each. Those of browsers, and credentials, add to the bytes of each call and not to those of a WebSocket.",
@@ -120,14 +121,14 @@ func (scenario) Judge(cells []compare.Cell) compare.Verdict {
 // advise says how vehicles should report when others want every position.
 func advise(call *compare.Cell, events []*compare.Cell, styles []style) compare.Advice {
 	best, how := -1, ""
-	figure := fmt.Sprintf("Vehicles at a p99 under %s with %d consumers: %s by calls of a service", bound, len(consumers), found(call))
+	figure := fmt.Sprintf("Vehicles at a p99 under %s with %d consumers: %s by calls of a service", figure.Span(bound), len(consumers), found(call))
 	for i, c := range events {
 		if c == nil {
 			continue
 		}
-		figure += fmt.Sprintf(", %s by events %s", found(c), styles[i].param.Value)
+		figure += fmt.Sprintf(", %s by events %s", found(c), styles[i].sent)
 		if held(c) > best {
-			best, how = held(c), styles[i].param.Value
+			best, how = held(c), styles[i].sent
 		}
 	}
 	a := compare.Advice{Link: "vehicle -> live map, surge, history", Style: "event", Figure: figure + ".",

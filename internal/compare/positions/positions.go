@@ -9,13 +9,13 @@ import (
 	"github.com/tandem-hybrid/tandem/internal/benchstream"
 	"github.com/tandem-hybrid/tandem/internal/compare"
 	"github.com/tandem-hybrid/tandem/internal/compare/consumer"
+	"github.com/tandem-hybrid/tandem/internal/compare/figure"
 	"github.com/tandem-hybrid/tandem/internal/compare/fleet"
 	"github.com/tandem-hybrid/tandem/internal/compare/origin"
 	"github.com/tandem-hybrid/tandem/internal/process"
 )
 
 const (
-	name  = "positions"
 	store = "position-store"
 	// bound is what p99 has to stay under.
 	bound = time.Second
@@ -29,24 +29,24 @@ var consumers = []struct{ name, kind string }{{"live-map", consumer.Map}, {"surg
 
 // style is a way to report.
 type style struct {
-	name  string
-	param compare.Param
-	tell  string
-	open  func(sys *origin.System, vehicles int) fleet.Reporter
-	each  bool // each vehicle has a connection
+	name string
+	sent string // tells it from others of the same style
+	tell string
+	open func(sys *origin.System, vehicles int) fleet.Reporter
+	each bool // each vehicle has a connection
 }
 
 var (
-	calls = style{"request", compare.Param{Name: "sent", Value: "by a call each"}, origin.Parallel, func(sys *origin.System, n int) fleet.Reporter {
+	calls = style{compare.Request, "", origin.Parallel, func(sys *origin.System, n int) fleet.Reporter {
 		return fleet.Calls(host(sys.Origin), "/happened/", n)
 	}, true}
-	single = style{"event", compare.Param{Name: "sent", Value: "singly"}, origin.Publish, func(sys *origin.System, n int) fleet.Reporter {
+	single = style{compare.Event, "singly", origin.Publish, func(sys *origin.System, n int) fleet.Reporter {
 		return fleet.Calls(host(sys.Public), "/happened/", n)
 	}, true}
-	batched = style{"event", compare.Param{Name: "sent", Value: "in batches"}, origin.Publish, func(sys *origin.System, _ int) fleet.Reporter {
+	batched = style{compare.Event, "in batches", origin.Publish, func(sys *origin.System, _ int) fleet.Reporter {
 		return fleet.Batches(host(sys.API), "/v1/topics/"+origin.Topic+"/events", gateways)
 	}, false}
-	sockets = style{"event", compare.Param{Name: "sent", Value: "over a WebSocket each"}, origin.Publish, func(sys *origin.System, n int) fleet.Reporter {
+	sockets = style{compare.Event, "over a WebSocket each", origin.Publish, func(sys *origin.System, n int) fleet.Reporter {
 		return fleet.Sockets(host(sys.Public), "/socket/", n)
 	}, true}
 )
@@ -86,18 +86,21 @@ func planOf(o compare.Options) plan {
 	return p
 }
 
-// New returns the scenario.
-func New() compare.Scenario { return scenario{} }
+// Scenario is vehicle positions.
+type Scenario struct{}
 
-type scenario struct{}
+// Name is what --scenario calls it.
+const Name = "positions"
 
-func (scenario) About() compare.About {
-	return compare.About{Name: name, Title: "Vehicle positions",
+// About says what is asked.
+func (Scenario) About() compare.About {
+	return compare.About{Name: Name, Title: "Vehicle positions",
 		Question: "Vehicles report where they are every 4 s. How many can there be until the p99 of a report, or of its arrival at those who want it, reaches 1 s?",
 		Expected: expected()}
 }
 
-func (scenario) Services() map[string]process.Opener {
+// Services are the store and the consumers.
+func (Scenario) Services() map[string]process.Opener {
 	services := map[string]process.Opener{store: origin.Opener}
 	for _, c := range consumers {
 		services[c.name] = consumer.Opener(c.kind)
@@ -105,7 +108,9 @@ func (scenario) Services() map[string]process.Opener {
 	return services
 }
 
-func (scenario) Trials(o compare.Options) (trials []compare.Trial) {
+// Trials are, in the whole run or when they are asked for by name, a search for each style with consumers, and for calls and single events
+// without, too.
+func (Scenario) Trials(o compare.Options) (trials []compare.Trial) {
 	if o.Extent != compare.Full && len(o.Scenarios) == 0 {
 		return nil
 	}
@@ -119,10 +124,17 @@ func (scenario) Trials(o compare.Options) (trials []compare.Trial) {
 	return trials
 }
 
-func join(n int) compare.Param { return compare.Param{Name: "consumers", Value: strconv.Itoa(n)} }
+// params tell the cells of a style with so many consumers from others.
+func (s style) params(consumers int, every time.Duration) []compare.Param {
+	params := []compare.Param{{Name: "consumers", Value: strconv.Itoa(consumers)}, {Name: "every", Value: figure.Span(every)}}
+	if s.sent != "" {
+		params = append(params, compare.Param{Name: "sent", Value: s.sent})
+	}
+	return params
+}
 
 func trial(s style, joined int, p plan, faults []compare.FaultPlan) compare.Trial {
-	return compare.Trial{Style: s.name, Params: []compare.Param{s.param, join(joined), {Name: "every", Value: p.every.String()}}, Takes: p.budget,
+	return compare.Trial{Style: s.name, Params: s.params(joined, p.every), Takes: p.budget,
 		Run: (&search{style: s, consumers: joined, plan: p, faults: faults}).run}
 }
 

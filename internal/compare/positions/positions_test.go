@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -17,7 +16,7 @@ import (
 // The children of the tests are this program again.
 func TestMain(m *testing.M) {
 	if len(os.Args) == 3 && os.Args[1] == "compare-service" {
-		if err := compare.Child(context.Background(), os.Args[2], []compare.Scenario{New()}); err != nil {
+		if err := compare.Child(context.Background(), os.Args[2], []compare.Scenario{Scenario{}}); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
@@ -36,7 +35,7 @@ func (s some) Trials(compare.Options) []compare.Trial { return s.trials }
 
 func measure(t *testing.T, trials ...compare.Trial) []compare.Cell {
 	t.Helper()
-	r, err := compare.Run(t.Context(), []compare.Scenario{some{New(), trials}}, compare.Options{})
+	r, err := compare.Run(t.Context(), []compare.Scenario{some{Scenario{}, trials}}, compare.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -78,7 +77,7 @@ func TestEveryReportArrives(t *testing.T) {
 		}))
 	}
 	for i, c := range measure(t, trials...) {
-		how := all[i].param.Value
+		how := strings.TrimSpace(all[i].name + " " + all[i].sent)
 		if want := (compare.Outcome{Accepted: 2 * n}); c.Outcome != want || c.Load.Units != 2*n {
 			t.Errorf("%s: %+v of %d", how, c.Outcome, c.Load.Units)
 		}
@@ -142,7 +141,7 @@ func TestClear(t *testing.T) {
 // The cell of a search says how many vehicles held and what stopped more, and no other cell does.
 func TestSearch(t *testing.T) {
 	for i, c := range measure(t, trial(calls, 0, tiny, nil), trial(single, 0, tiny, nil)) {
-		held, next := held(&c), value(&c, more)
+		held, next := held(&c), value(c.Found, more)
 		why := misses(&c)
 		if held > tiny.limit || (held > 0) != (why == "") || next == "" || held == tiny.limit != strings.HasSuffix(next, "more were not asked for") {
 			t.Errorf("cell %d holds %d, %q, more: %q", i, held, why, next)
@@ -151,8 +150,8 @@ func TestSearch(t *testing.T) {
 	tooMany := tiny
 	tooMany.budget, tooMany.start = 1, 1
 	cells := measure(t, trial(calls, 0, tooMany, []compare.FaultPlan{{Process: store, Down: true, For: tiny.duration}}))
-	if c := &cells[0]; held(c) != 0 || !strings.HasPrefix(value(c, more), "1: ") || c.Outcome.Refused == 0 {
-		t.Errorf("%+v, %v", c.Outcome, c.Params)
+	if c := &cells[0]; held(c) != 0 || !strings.HasPrefix(value(c.Found, more), "1: ") || c.Outcome.Refused == 0 {
+		t.Errorf("%+v, %v", c.Outcome, c.Found)
 	}
 }
 
@@ -163,7 +162,7 @@ func TestMisses(t *testing.T) {
 		"broken off":                  {Answered: quick, BrokenOff: true},
 		"why":                         {NotReachable: "why"},
 		"2 of 100":                    {Answered: quick, Outcome: compare.Outcome{Refused: 1, Unknown: 1}},
-		"p99 of the answer 1s":        {Answered: slow},
+		"p99 of the answer 1.00 s":    {Answered: slow},
 		"p99 of the answer of none":   {},
 		"2 of 100 reports had not":    {Answered: quick, Done: quick, Outcome: compare.Outcome{Lost: 1, HalfDone: 1}},
 		"p99 until all consumers had": {Answered: quick, Done: slow},
@@ -179,8 +178,8 @@ func TestTrials(t *testing.T) {
 	for _, c := range []struct {
 		o    compare.Options
 		want int
-	}{{compare.Options{}, 0}, {compare.Options{Extent: compare.Quick}, 0}, {compare.Options{Extent: compare.Full}, 6}, {compare.Options{Scenarios: []string{name}}, 6}} {
-		if got := New().Trials(c.o); len(got) != c.want {
+	}{{compare.Options{}, 0}, {compare.Options{Extent: compare.Quick}, 0}, {compare.Options{Extent: compare.Full}, 6}, {compare.Options{Scenarios: []string{Name}}, 6}} {
+		if got := (Scenario{}).Trials(c.o); len(got) != c.want {
 			t.Errorf("%+v: %d trials, want %d", c.o, len(got), c.want)
 		}
 	}
@@ -191,7 +190,7 @@ func TestTrials(t *testing.T) {
 
 // cell makes a measured cell.
 func cell(s style, joined, n int, bytes float64) compare.Cell {
-	return compare.Cell{Style: s.name, Params: []compare.Param{s.param, join(joined), vehicles(n), {Name: more, Value: fmt.Sprint(n+1, ": p99")}}, PerUnit: compare.PerUnit{WireBytes: &bytes}}
+	return compare.Cell{Style: s.name, Params: s.params(joined, 4*time.Second), Found: []compare.Param{vehicles(n), {Name: more, Value: fmt.Sprint(n+1, ": p99")}}, PerUnit: compare.PerUnit{WireBytes: &bytes}}
 }
 
 // The verdict follows the figures, whatever they are.
@@ -209,43 +208,43 @@ func TestJudge(t *testing.T) {
 	}
 	measured := []compare.Cell{cell(calls, all, 3000, 500), cell(single, all, 9000, 500), cell(batched, all, 80000, 9), cell(sockets, all, 12000, 200),
 		cell(calls, 0, 9000, 500), cell(single, 0, 9100, 500)}
-	got := said(New().Judge(measured))
-	for _, want := range []string{"yes: With 3 consumers, 80000 vehicles can report in batches and 9000 singly.", "yes: A report and its answer take 200 bytes over a WebSocket and 500 by a call",
-		"yes: As 3 consumers join, the largest number of vehicles goes from 9000 to 3000 with calls and from 9100 to 9000", "event: One intake", "events in batches serve the most",
-		"3000 by calls of a service, 9000 by events singly, 80000 by events in batches, 12000 by events over a WebSocket each."} {
+	got := said(Scenario{}.Judge(measured))
+	for _, want := range []string{"yes: With 3 consumers, 80,000 vehicles can report in batches and 9,000 singly.", "yes: A report and its answer take 200 bytes over a WebSocket and 500 by a call",
+		"yes: As 3 consumers join, the largest number of vehicles goes from 9,000 to 3,000 with calls and from 9,100 to 9,000", "event: One intake", "events in batches serve the most",
+		"3,000 by calls of a service, 9,000 by events singly, 80,000 by events in batches, 12,000 by events over a WebSocket each."} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not in\n%s", want, got)
 		}
 	}
-	got = said(New().Judge([]compare.Cell{cell(calls, all, 9000, 500), cell(single, all, 8000, 500), cell(batched, all, 8000, 9), cell(sockets, all, 7000, 600),
+	got = said(Scenario{}.Judge([]compare.Cell{cell(calls, all, 9000, 500), cell(single, all, 8000, 500), cell(batched, all, 8000, 9), cell(sockets, all, 7000, 600),
 		cell(calls, 0, 9000, 500), cell(single, 0, 9100, 500)}))
 	if strings.Count(got, "no: ") != 3 || !strings.Contains(got, "history: either: ") {
 		t.Error(got)
 	}
 	// A number that nothing larger was tried beside is at least that: it is compared only where that suffices.
 	open := func(c compare.Cell) compare.Cell {
-		c.Params = append(slices.Clone(c.Params[:3]), compare.Param{Name: more, Value: notTried})
+		c.Found = []compare.Param{c.Found[0], {Name: more, Value: notTried}}
 		return c
 	}
 	for _, c := range []struct {
 		one, batch compare.Cell
 		want       string
 	}{
-		{cell(single, all, 1000, 500), open(cell(batched, all, 4000, 9)), "yes: With 3 consumers, at least 4000 vehicles can report in batches and 1000 singly."},
+		{cell(single, all, 1000, 500), open(cell(batched, all, 4000, 9)), "yes: With 3 consumers, at least 4,000 vehicles can report in batches and 1,000 singly."},
 		{cell(single, all, 1000, 500), open(cell(batched, all, 3999, 9)), "not measured: With"},
 		{open(cell(single, all, 1000, 500)), cell(batched, all, 5000, 9), "not measured: With"},
 		{open(cell(single, all, 1000, 500)), cell(batched, all, 900, 9), "no: With"},
 		{open(cell(single, all, 1000, 500)), open(cell(batched, all, 9000, 9)), "not measured: With"},
 		{cell(single, all, 1000, 500), cell(batched, all, 2000, 9), "partly: With"},
 	} {
-		if got := said(New().Judge([]compare.Cell{c.one, c.batch})); !strings.HasPrefix(got, c.want) {
+		if got := said((Scenario{}).Judge([]compare.Cell{c.one, c.batch})); !strings.HasPrefix(got, c.want) {
 			t.Errorf("%q, want %q", got, c.want)
 		}
 	}
 	// What did not run, or has no number, is not judged.
 	broken := measured[1]
 	broken.BrokenOff = true
-	v := New().Judge([]compare.Cell{measured[0], broken, measured[2], {Style: sockets.name, Params: []compare.Param{sockets.param, join(all)}}})
+	v := Scenario{}.Judge([]compare.Cell{measured[0], broken, measured[2], {Style: sockets.name, Params: sockets.params(all, 4*time.Second)}})
 	if got := said(v); strings.Count(got, "not measured: \n") != 3 || len(v.Advice) != 0 {
 		t.Error(got)
 	}

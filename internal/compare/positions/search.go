@@ -15,6 +15,7 @@ import (
 	"github.com/tandem-hybrid/tandem/client"
 	"github.com/tandem-hybrid/tandem/examples/fleet/vehicle"
 	"github.com/tandem-hybrid/tandem/internal/compare"
+	"github.com/tandem-hybrid/tandem/internal/compare/figure"
 	"github.com/tandem-hybrid/tandem/internal/compare/fleet"
 	"github.com/tandem-hybrid/tandem/internal/compare/origin"
 )
@@ -83,7 +84,7 @@ func (s *search) run(ctx context.Context, env *compare.Env) (*compare.Cell, erro
 	case held.vehicles == limit:
 		next.Value = notTried + ", " + why
 	}
-	held.cell.Params = append(held.cell.Params, vehicles(held.vehicles), next)
+	held.cell.Found = []compare.Param{vehicles(held.vehicles), next}
 	return held.cell, nil
 }
 
@@ -163,7 +164,7 @@ func told(err error) compare.Told {
 func (s *search) settle(ctx context.Context) error {
 	within, cancel := context.WithTimeout(ctx, settling)
 	defer cancel()
-	if err := s.sys.Settle(within, math.MaxInt); err != nil && within.Err() == nil {
+	if err := s.sys.Settle(within, math.MaxInt32); err != nil && within.Err() == nil {
 		return err
 	}
 	return ctx.Err()
@@ -184,7 +185,7 @@ func misses(c *compare.Cell) string {
 	case late(c.Answered):
 		return fmt.Sprintf("p99 of the answer %s", p99(c.Answered))
 	case undone*100 > c.Load.Units:
-		return fmt.Sprintf("%d of %d reports had not reached all consumers %s after the end", undone, c.Load.Units, settling)
+		return fmt.Sprintf("%d of %d reports had not reached all consumers %s after the end", undone, c.Load.Units, figure.Span(settling))
 	case c.Done != nil && late(c.Done):
 		return fmt.Sprintf("p99 until all consumers had it %s", p99(c.Done))
 	}
@@ -195,7 +196,7 @@ func p99(l *compare.Latency) string {
 	if l == nil {
 		return "of none"
 	}
-	return l.P99.Round(time.Millisecond).String()
+	return figure.Duration(l.P99)
 }
 
 // clear lets consumers off what they did not keep up with, so that the next number begins without it.

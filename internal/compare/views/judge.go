@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/tandem-hybrid/tandem/internal/compare"
+	"github.com/tandem-hybrid/tandem/internal/compare/figure"
 )
 
 const (
@@ -30,7 +31,7 @@ func expected() []compare.Expectation {
 func find(cells []compare.Cell, s style, fault *compare.FaultPlan) *compare.Cell {
 	for i := range cells {
 		c := &cells[i]
-		if c.Style != s.name || !slices.Contains(c.Params, s.param) || c.Answered == nil || c.BrokenOff {
+		if c.Style != s.name || slices.ContainsFunc(s.params, func(p compare.Param) bool { return !slices.Contains(c.Params, p) }) || c.Answered == nil || c.BrokenOff {
 			continue
 		}
 		if fault == nil && len(c.Faults) == 0 || fault != nil && len(c.Faults) == 1 && c.Faults[0].Process == fault.Process && c.Faults[0].Kind == fault.Kind() {
@@ -42,7 +43,7 @@ func find(cells []compare.Cell, s style, fault *compare.FaultPlan) *compare.Cell
 
 // missed is how many views were taken and missed.
 func missed(c *compare.Cell) int {
-	for _, p := range c.Params {
+	for _, p := range c.Found {
 		if p.Name == taken(0).Name {
 			n, _ := strconv.Atoi(p.Value) // what the trial wrote
 			return n
@@ -51,7 +52,8 @@ func missed(c *compare.Cell) int {
 	return 0
 }
 
-func (scenario) Judge(cells []compare.Cell) compare.Verdict {
+// Judge says what the cells mean.
+func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
 	v := compare.Verdict{Expected: expected(), NotMeasured: []string{
 		"Page views: reader, page and consumers are on one machine, so that a call crosses no network. Over one, each call takes longer."}}
 	for i := range v.Expected {
@@ -67,12 +69,12 @@ func (scenario) Judge(cells []compare.Cell) compare.Verdict {
 		e := &v.Expected[waits]
 		e.Agreed = agreed(added(dur) < added(par), added(dur) < added(seq))
 		e.Figure = fmt.Sprintf("At p50, three calls one after another add %s to the page, at the same time %s, a durable event %s.",
-			round(added(seq)), round(added(par)), round(added(dur)))
+			took(added(seq)), took(added(par)), took(added(dur)))
 		v.Advice = append(v.Advice, advise(added(seq), added(par), added(dur), acc, none))
 	}
 	if dur != nil && acc != nil {
 		e := &v.Expected[cheapest]
-		e.Figure = fmt.Sprintf("At p50, an accepted event adds %s to the page, a durable one %s.", round(added(acc)), round(added(dur)))
+		e.Figure = fmt.Sprintf("At p50, an accepted event adds %s to the page, a durable one %s.", took(added(acc)), took(added(dur)))
 		down := planted[2].fault
 		d, a := find(cells, durable, &down), find(cells, accepted, &down)
 		e.Agreed = agreed(false, added(acc) < added(dur))
@@ -98,7 +100,7 @@ func judgeFailing(cells []compare.Cell, e *compare.Expectation) {
 	slower, lossy := seq.Answered.P99 > 2*ev.Answered.P99, short(seqDown) > short(evDown)
 	e.Agreed = agreed(slower && lossy, slower || lossy)
 	e.Figure = fmt.Sprintf("With one of three consumers slow by %s the p99 of the page is %s with calls and %s with events; with it down, %d of %d views did not reach all three with calls, and %d of %d with events.",
-		slow.Slow, round(seq.Answered.P99), round(ev.Answered.P99), short(seqDown), seqDown.Outcome.Accepted, short(evDown), evDown.Outcome.Accepted)
+		took(slow.Slow), took(seq.Answered.P99), took(ev.Answered.P99), short(seqDown), seqDown.Outcome.Accepted, short(evDown), evDown.Outcome.Accepted)
 }
 
 func advise(seq, par, dur time.Duration, acc, none *compare.Cell) compare.Advice {
@@ -107,9 +109,9 @@ func advise(seq, par, dur time.Duration, acc, none *compare.Cell) compare.Advice
 	if min(seq, par) < dur {
 		a.Style, a.Reason = "either", "While all consumers are well, calls add less to the page than a durable event; an event keeps a slow consumer from making the page slow."
 	}
-	a.Figure = fmt.Sprintf("Added to the page at p50: %s by calls one after another, %s at the same time, %s by a durable event", round(seq), round(par), round(dur))
+	a.Figure = fmt.Sprintf("Added to the page at p50: %s by calls one after another, %s at the same time, %s by a durable event", took(seq), took(par), took(dur))
 	if acc != nil {
-		a.Figure += fmt.Sprintf(", %s by an accepted one, for views whose loss matters to nobody", round(acc.Answered.P50-none.Answered.P50))
+		a.Figure += fmt.Sprintf(", %s by an accepted one, for views whose loss matters to nobody", took(acc.Answered.P50-none.Answered.P50))
 	}
 	a.Figure += "."
 	return a
@@ -126,4 +128,9 @@ func agreed(all, some bool) string {
 	return "no"
 }
 
-func round(d time.Duration) time.Duration { return d.Round(10 * time.Microsecond) }
+func took(d time.Duration) string {
+	if d <= 0 {
+		return "0 ms" // to be faster with more to do is chance
+	}
+	return figure.Duration(d)
+}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -18,7 +19,6 @@ import (
 )
 
 const (
-	name     = "views"
 	page     = "page"
 	rate     = 200 // views a second
 	duration = 8 * time.Second
@@ -29,20 +29,20 @@ const (
 // consumers want to know of each view.
 var consumers = []string{"statistics", "recommendations", "abuse"}
 
-// style is a way to tell them.
+// style is a way to tell them. Its params tell it from others of the same style.
 type style struct {
-	name  string
-	param compare.Param
-	tell  string
-	query string
+	name   string
+	params []compare.Param
+	tell   string
+	query  string
 }
 
 var (
-	nobody   = style{"none", compare.Param{Name: "told", Value: "nobody"}, origin.Nobody, ""}
-	sequence = style{"request", compare.Param{Name: "calls", Value: "one after another"}, origin.Sequence, ""}
-	parallel = style{"request", compare.Param{Name: "calls", Value: "at the same time"}, origin.Parallel, ""}
-	durable  = style{"event", compare.Param{Name: "ack", Value: "durable"}, origin.Publish, ""}
-	accepted = style{"event", compare.Param{Name: "ack", Value: "accepted"}, origin.Publish, "?ack=accepted"}
+	nobody   = style{"nobody is told", nil, origin.Nobody, ""}
+	sequence = style{compare.Request, []compare.Param{{Name: "calls", Value: "one after another"}}, origin.Sequence, ""}
+	parallel = style{compare.Request, []compare.Param{{Name: "calls", Value: "at the same time"}}, origin.Parallel, ""}
+	durable  = style{compare.Event, []compare.Param{{Name: "ack", Value: "durable"}}, origin.Publish, ""}
+	accepted = style{compare.Event, []compare.Param{{Name: "ack", Value: "accepted"}}, origin.Publish, "?ack=accepted"}
 )
 
 // planted are the scenario's own faults, with the styles in which they mean something.
@@ -55,18 +55,21 @@ var planted = []struct {
 	{compare.FaultPlan{Process: compare.Tandem, Down: true}, []style{durable, accepted}},
 }
 
-// New returns the scenario.
-func New() compare.Scenario { return scenario{} }
+// Scenario is page views.
+type Scenario struct{}
 
-type scenario struct{}
+// Name is what --scenario calls it.
+const Name = "views"
 
-func (scenario) About() compare.About {
-	return compare.About{Name: name, Title: "Page views",
+// About says what is asked.
+func (Scenario) About() compare.About {
+	return compare.About{Name: Name, Title: "Page views",
 		Question: "Three services want to know of each page view. How much longer does the reader wait for the page?",
 		Expected: expected()}
 }
 
-func (scenario) Services() map[string]process.Opener {
+// Services are the page and its consumers.
+func (Scenario) Services() map[string]process.Opener {
 	services := map[string]process.Opener{page: origin.Opener}
 	for _, c := range consumers {
 		services[c] = consumer.Opener(consumer.Plain)
@@ -74,7 +77,9 @@ func (scenario) Services() map[string]process.Opener {
 	return services
 }
 
-func (scenario) Trials(o compare.Options) (trials []compare.Trial) {
+// Trials are, in the whole run or when they are asked for by name, one for each style, and unless the run is quick one for each fault in the
+// styles in which it means something. Faults that the user asks for replace those.
+func (Scenario) Trials(o compare.Options) (trials []compare.Trial) {
 	if o.Extent != compare.Full && len(o.Scenarios) == 0 {
 		return nil
 	}
@@ -105,10 +110,7 @@ func (scenario) Trials(o compare.Options) (trials []compare.Trial) {
 func trial(s style, faults []compare.FaultPlan, o compare.Options) compare.Trial {
 	rate, duration := o.LoadOr(rate, duration)
 	warmup := min(duration/4, 2*time.Second)
-	params := []compare.Param{s.param, {Name: "rate", Value: fmt.Sprintf("%g/s", rate)}}
-	for _, f := range faults {
-		params = append(params, compare.Param{Name: "fault", Value: f.String()})
-	}
+	params := append(slices.Clone(s.params), compare.Param{Name: "rate", Value: fmt.Sprintf("%g/s", rate)})
 	return compare.Trial{Style: s.name, Params: params, Takes: duration + warmup,
 		Run: func(ctx context.Context, env *compare.Env) (*compare.Cell, error) {
 			return run(ctx, env, s, faults, compare.Offer{Rate: rate, Warmup: warmup, Duration: duration, Seed: env.Seed})
@@ -146,7 +148,7 @@ func run(ctx context.Context, env *compare.Env, s style, faults []compare.FaultP
 		return nil, err
 	}
 	if s.tell == origin.Publish {
-		c.Params = append(c.Params, taken(seen.missed(ledger)))
+		c.Found = []compare.Param{taken(seen.missed(ledger))}
 	}
 	return c, nil
 }
