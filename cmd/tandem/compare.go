@@ -13,14 +13,17 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/internal/compare"
+	"github.com/tandem-hybrid/tandem/internal/compare/fanout"
 	"github.com/tandem-hybrid/tandem/internal/compare/html"
 	"github.com/tandem-hybrid/tandem/internal/compare/orders"
+	"github.com/tandem-hybrid/tandem/internal/compare/positions"
 	"github.com/tandem-hybrid/tandem/internal/compare/table"
+	"github.com/tandem-hybrid/tandem/internal/compare/views"
 )
 
 // scenarios are those that tandem compare runs, in this order.
 func scenarios() []compare.Scenario {
-	return []compare.Scenario{orders.Scenario{}}
+	return []compare.Scenario{orders.Scenario{}, positions.Scenario{}, views.Scenario{}, fanout.Scenario{}}
 }
 
 func scenarioNames() string {

@@ -157,5 +157,5 @@ func change(ctx context.Context, client *http.Client, base, unit string, n int) 
 	if err != nil {
 		return compare.Unknown
 	}
-	return compare.ToldBy(client.Do(req))
+	return compare.ToldBy(client.Do(req)) //nolint:bodyclose // ToldBy closes it
 }

@@ -166,7 +166,7 @@ func TestJudge(t *testing.T) {
 	all := compare.Outcome{Accepted: 100}
 	measured := []compare.Cell{
 		cell(sequence, 50, 60*ms, 90*ms, all), cell(sequence, 1, 2*ms, 9*ms, all), cell(parallel, 1, 2*ms, 9*ms, all), cell(parallel, 50, 20*ms, 90*ms, all),
-		cell(event, 1, 3*ms, 9*ms, all), cell(event, 50, 4*ms, 9*ms, all),
+		cell(event, 1, 3*ms, 9*ms, all), cell(event, 50, 4*ms, 9*ms, all), cell(links, 50, 25*ms, 90*ms, all),
 		cell(sequence, 50, 60*ms, 90*ms, compare.Outcome{Accepted: 67, Refused: 33, HalfDone: 33}, down),
 		cell(parallel, 50, 60*ms, 90*ms, compare.Outcome{Accepted: 66, Refused: 34, HalfDone: 34}, down), cell(event, 50, 4*ms, 9*ms, all, down),
 		{Style: parallel.name, Params: parallel.params(1, 100), Outcome: compare.Outcome{Accepted: 100, Lost: 100}},
@@ -186,7 +186,8 @@ func TestJudge(t *testing.T) {
 	for _, want := range []string{"yes: From 1 to 50 services, the p50 of the answer grows from 2.00 ms to 60.0 ms by calls one after another, and from 3.00 ms to 4.00 ms by an event.",
 		"yes: By calls at the same time, p50 grows from 2.00 ms to 20.0 ms and p99 from 9.00 ms to 90.0 ms.", "yes: With one of 50 services down for a third of the time, 33 of 100",
 		"at the same time 34 and 34; of 100 published, 0 were refused and 0 did not reach all.", "yes: A service that was added after 100 changes learned 100 of them from events, in 300 ms, and 0",
-		"change -> 1 service: either: ", "change -> 50 services: event: ", "change -> a service added later: event: "} {
+		"change -> 1 service: either: Answered at p50 after 2.00 ms by calls one after another, 2.00 ms at the same time, 3.00 ms by an event.",
+		"change -> 50 services: event: Answered at p50 after 60.0 ms by calls one after another, 20.0 ms at the same time, 25.0 ms by request links, 4.00 ms by an event.", "change -> a service added later: event: "} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%q is not in\n%s", want, got)
 		}

@@ -89,7 +89,8 @@ func (Scenario) Judge(measured []compare.Cell) compare.Verdict {
 		e = &v.Expected[slowest]
 		e.Agreed = agreed(times(p1, pN) > 1.5 && times(p1, pN) < times(s1, sN), times(p1, pN) > 1.5)
 		e.Figure = fmt.Sprintf("By calls at the same time, p50 grows from %s to %s and p99 from %s to %s.", p50(p1), p50(pN), took(p1.Answered.P99), took(pN.Answered.P99))
-		v.Advice = append(v.Advice, advise(s1, p1, few), advise(sN, pN, many))
+		byLinks := all.of(links, calm)
+		v.Advice = append(v.Advice, advise(s1, p1, with(byLinks, few), few), advise(sN, pN, with(byLinks, many), many))
 	}
 	if seq, par, ev := all.of(sequence, faulty), all.of(parallel, faulty), all.of(event, faulty); min(len(seq), len(par), len(ev)) > 0 {
 		s, p, x := seq[0], par[0], ev[0]
@@ -116,8 +117,18 @@ func judgeReplays(v *compare.Verdict, req, ev *compare.Cell) {
 		Reason: "What is kept can be read from the beginning (from: earliest); an owner that calls would have to keep, and offer, what it told others.", Figure: e.Figure})
 }
 
-// advise says which style tells so many services better.
-func advise(seq, par, ev *compare.Cell) compare.Advice {
+// with returns the cell with as many services as another one, if there is one.
+func with(found []*compare.Cell, other *compare.Cell) *compare.Cell {
+	for _, c := range found {
+		if count(c) == count(other) {
+			return c
+		}
+	}
+	return nil
+}
+
+// advise says which style tells so many services better. Link may be nil.
+func advise(seq, par, link, ev *compare.Cell) compare.Advice {
 	n := count(ev)
 	a := compare.Advice{Link: fmt.Sprintf("change -> %d services", n), Style: "event", Reason: "The owner waits less than for any calls, and needs none of the services to be up."}
 	if n == 1 {
@@ -127,7 +138,11 @@ func advise(seq, par, ev *compare.Cell) compare.Advice {
 	if quickest < ev.Answered.P50 {
 		a.Style, a.Reason = "either", "Calls are answered sooner than an event is stored, as long as every service is up."
 	}
-	a.Figure = fmt.Sprintf("Answered at p50 after %s by calls one after another, %s at the same time, %s by an event", p50(seq), p50(par), p50(ev))
+	a.Figure = fmt.Sprintf("Answered at p50 after %s by calls one after another, %s at the same time, ", p50(seq), p50(par))
+	if link != nil {
+		a.Figure += p50(link) + " by request links, "
+	}
+	a.Figure += p50(ev) + " by an event"
 	if ev.Done != nil {
 		a.Figure += fmt.Sprintf(", with which the last service had it after %s", took(ev.Done.P50))
 	}

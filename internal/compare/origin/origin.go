@@ -2,6 +2,7 @@ package origin
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -141,7 +142,8 @@ func (o *Origin) happened(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	told, err := o.tell(body)
+	// What has begun is told to all, be the client gone.
+	told, err := o.tell(context.WithoutCancel(r.Context()), body)
 	w.Header().Set(Told, strconv.Itoa(told))
 	if err != nil {
 		w.Header().Set(Failed, "yes")
@@ -166,16 +168,15 @@ func (o *Origin) event(subject string, data []byte) ([]byte, error) {
 	}{"1.0", tandem.NewID(), "/origin", o.opts.Type, subject, data})
 }
 
-// tell tells the others, and returns how many of them said that they had it. It is not bound to the client's connection: what has begun is
-// told to all.
-func (o *Origin) tell(body []byte) (told int, err error) {
+// tell tells the others, and returns how many of them said that they had it.
+func (o *Origin) tell(ctx context.Context, body []byte) (told int, err error) {
 	o.mu.RLock()
 	to := o.to
 	o.mu.RUnlock()
 	switch o.opts.Tell {
 	case Sequence, Publish:
 		for _, url := range to {
-			if err := o.post(url, body); err != nil {
+			if err := o.post(ctx, url, body); err != nil {
 				return told, err
 			}
 			told++
@@ -185,7 +186,7 @@ func (o *Origin) tell(body []byte) (told int, err error) {
 		var mu sync.Mutex
 		for _, url := range to {
 			g.Go(func() error {
-				err := o.post(url, body)
+				err := o.post(ctx, url, body)
 				if err == nil {
 					mu.Lock()
 					told++
@@ -199,8 +200,13 @@ func (o *Origin) tell(body []byte) (told int, err error) {
 	return told, err
 }
 
-func (o *Origin) post(url string, body []byte) error {
-	res, err := o.client.Post(url, tandem.MediaEvent, bytes.NewReader(body))
+func (o *Origin) post(ctx context.Context, url string, body []byte) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, url, bytes.NewReader(body))
+	if err != nil {
+		return err
+	}
+	req.Header.Set("Content-Type", tandem.MediaEvent)
+	res, err := o.client.Do(req)
 	if err != nil {
 		return err
 	}
