@@ -200,7 +200,7 @@ func show(ctx context.Context, client *http.Client, base, unit string, v view) (
 	if err != nil {
 		return compare.Unknown, false
 	}
-	res, err := client.Do(req)
+	res, err := client.Do(req) //nolint:bodyclose // ToldBy closes it
 	told = compare.ToldBy(res, err)
 	return told, told == compare.Accepted && res.Header.Get(origin.Failed) == ""
 }
