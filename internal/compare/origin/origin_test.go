@@ -82,6 +82,23 @@ func TestOneOfFiveIsDead(t *testing.T) {
 	}
 }
 
+// Who answers with an error was not told.
+func TestOneRefuses(t *testing.T) {
+	refuses := httptest.NewServer(http.NotFoundHandler())
+	defer refuses.Close()
+	urls, took := others(t, 1)
+	for _, tell := range []string{Sequence, Parallel} {
+		o := open(t, Options{Type: "changed", Tell: tell, To: append(urls, refuses.URL)})
+		w := do(t, o, http.MethodPost, "/happened/a", `{"unit":"`+tell+`"}`)
+		if w.Code != http.StatusServiceUnavailable || w.Header().Get(Told) != "1" || !strings.Contains(w.Body.String(), "404") {
+			t.Errorf("%s: %d, told %s, %s", tell, w.Code, w.Header().Get(Told), w.Body)
+		}
+	}
+	if took(0) != 2 {
+		t.Errorf("the other one took %d", took(0))
+	}
+}
+
 // A page is shown whatever became of those who wanted to know.
 func TestAPageIsIndifferent(t *testing.T) {
 	urls, _ := others(t, 1, 0)
