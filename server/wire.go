@@ -122,13 +122,14 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 	r.gateway = gateway.New(r.log, gateway.Options{
 		Operations:    r.operations,
 		Streams:       r.streams,
+		Chain:         r.chain,
 		Conditions:    conditions.Compile,
 		MaxEventBytes: opts.MaxEventBytes,
 		Observe:       r.requests.observe,
 		Logger:        logger,
 	})
 	r.onStop(r.gateway.Stop)
-	r.sources = source.New(r.log, source.Options{Secrets: opts.Secrets, Metrics: metrics, Name: "Tandem/" + opts.Version, Logger: logger})
+	r.sources = source.New(r.chain, source.Options{Secrets: opts.Secrets, Metrics: metrics, Name: "Tandem/" + opts.Version, Logger: logger})
 	r.chain.Start()
 	r.onStop(r.chain.Stop)
 	if err := r.operations.Start(ctx); err != nil {

@@ -16,6 +16,7 @@ import (
 	"github.com/tandem-hybrid/tandem/internal/compare/fanout"
 	"github.com/tandem-hybrid/tandem/internal/compare/html"
 	"github.com/tandem-hybrid/tandem/internal/compare/orders"
+	"github.com/tandem-hybrid/tandem/internal/compare/own"
 	"github.com/tandem-hybrid/tandem/internal/compare/positions"
 	"github.com/tandem-hybrid/tandem/internal/compare/table"
 	"github.com/tandem-hybrid/tandem/internal/compare/views"
@@ -128,8 +129,13 @@ func (c *compareCmd) Run(a *app) error {
 	return err
 }
 
+// scenarios are the built-in ones, or the user's services.
 func (c *compareCmd) scenarios() ([]compare.Scenario, error) {
-	return scenarios(), nil
+	if c.Config == "" {
+		return scenarios(), nil
+	}
+	s, err := own.New(c.Config, c.Requests)
+	return []compare.Scenario{s}, err
 }
 
 // write puts the report where it was asked for.

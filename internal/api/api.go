@@ -157,6 +157,9 @@ type API struct {
 // New returns the API of a log.
 func New(opts Options) *API {
 	opts.setDefaults()
+	if opts.Chain == nil {
+		opts.Chain = chain.New(opts.Log, chain.Options{})
+	}
 	a := &API{opts: opts, log: opts.Log}
 	a.metrics = newMetrics(&opts)
 	a.resources = resources(a.metrics)

@@ -93,7 +93,13 @@ func (c *Chain) Publish(ctx context.Context, tx *eventlog.Tx) (Result, error) {
 	if err != nil {
 		return Result{}, err
 	}
-	ctx, cancel := c.bound(ctx)
+	bound := context.WithoutCancel(ctx)
+	if d, ok := ctx.Deadline(); ok {
+		var done context.CancelFunc
+		bound, done = context.WithDeadline(bound, d)
+		defer done()
+	}
+	ctx, cancel := c.bound(bound)
 	defer cancel()
 	if !chosen {
 		res, err := c.run(ctx, tx, nil)
@@ -105,15 +111,11 @@ func (c *Chain) Publish(ctx context.Context, tx *eventlog.Tx) (Result, error) {
 	return c.once(ctx, &memory{cause: cause, sum: sum}, func(m *memory) (Result, error) { return c.run(ctx, tx, m) })
 }
 
-// bound returns the context of a chain: it ends with its deadline, or that of ctx if that is sooner, and when the server stops.
+// bound returns the context of a chain: it ends with ctx, with the deadline, and when the server stops.
 func (c *Chain) bound(ctx context.Context) (context.Context, context.CancelFunc) {
-	end := time.Now().Add(c.opts.Timeout)
-	if d, ok := ctx.Deadline(); ok && d.Before(end) {
-		end = d
-	}
-	ctx, cancel := context.WithCancelCause(context.WithoutCancel(ctx))
+	ctx, cancel := context.WithCancelCause(ctx)
 	stop := context.AfterFunc(c.life, func() { cancel(errStopped) })
-	ctx, done := context.WithDeadline(ctx, end)
+	ctx, done := context.WithTimeout(ctx, c.opts.Timeout)
 	return ctx, func() { done(); stop(); cancel(nil) }
 }
 

@@ -78,9 +78,10 @@ func (a *account) faults(plans []FaultPlan) (list []Fault) {
 // recovered is the time from end to when the last attempt was due that was not accepted. It is nil when the last attempts
 // of the cell were not, and when attempts were refused before the fault began, too: then there is nothing to compare with.
 func (a *account) recovered(begin, end time.Duration) *time.Duration {
-	var last, before, failedBefore time.Duration
+	var before, failedBefore int
+	var last time.Duration
 	for _, t := range a.attempts {
-		if t.due < begin {
+		if t.answered < begin { // by when it was answered: those under way are hit by the fault
 			before++
 			if t.told != Accepted {
 				failedBefore++

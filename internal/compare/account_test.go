@@ -66,10 +66,15 @@ func TestRecoveryAndDrain(t *testing.T) {
 		change             func(i int, t *attempt, w *Work)
 		recovered, drained time.Duration // negative: not
 	}{
-		"nobody noticed":       {nil, 0, 0},
-		"refused while down":   {func(i int, t *attempt, _ *Work) { refuse(t, i >= 3 && i < 6) }, 0, 0},
-		"refused for longer":   {func(i int, t *attempt, _ *Work) { refuse(t, i >= 3 && i < 8) }, 100 * ms, 0}, // the last at 700
-		"refused to the end":   {func(i int, t *attempt, _ *Work) { refuse(t, i >= 3) }, -1, 0},
+		"nobody noticed":     {nil, 0, 0},
+		"refused while down": {func(i int, t *attempt, _ *Work) { refuse(t, i >= 3 && i < 6) }, 0, 0},
+		"refused for longer": {func(i int, t *attempt, _ *Work) { refuse(t, i >= 3 && i < 8) }, 100 * ms, 0}, // the last at 700
+		"refused to the end": {func(i int, t *attempt, _ *Work) { refuse(t, i >= 3) }, -1, 0},
+		"under way when it began": {func(i int, t *attempt, _ *Work) {
+			if i == 2 {
+				t.answered, t.told = 310*ms, Unknown
+			}
+		}, 0, 0},
 		"refused before, too":  {func(i int, t *attempt, _ *Work) { refuse(t, i < 5) }, -1, 0},
 		"work waited":          {func(i int, _ *attempt, w *Work) { wait(w, i >= 3 && i < 6) }, 0, 200 * ms},
 		"work of others later": {func(i int, _ *attempt, w *Work) { wait(w, i == 8) }, 0, 0},

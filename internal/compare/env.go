@@ -58,7 +58,7 @@ func (e *Env) close() {
 // proxies that count and can be told to fail. The API of the system that it returns is the server's own.
 func (e *Env) Start(ctx context.Context, plan process.Plan) (*process.System, error) {
 	plan.Front = func(name, url string) (string, error) { return e.front(ctx, name, url) }
-	plan.Public, plan.API = "127.0.0.1:0", "127.0.0.1:0"
+	plan.Public, plan.API, plan.Embedded = "127.0.0.1:0", "127.0.0.1:0", true
 	s, err := process.StartSystem(ctx, e.Group, plan)
 	e.system = s
 	return s, err

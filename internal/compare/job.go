@@ -50,15 +50,17 @@ func (e *Env) Run(ctx context.Context, job Job) (*Cell, error) {
 	for i, f := range job.Faults {
 		faults[i] = f.In(o.Duration)
 	}
+	meter := e.Measure() // again after a warm-up, which does not count
 	zero := time.Now().Add(o.Warmup)
 	g, faultCtx := errgroup.WithContext(ctx)
 	g.Go(func() error { return e.Inject(faultCtx, zero, faults...) })
-	var meter *Meter
-	g.Go(func() error {
-		sleepUntil(faultCtx, zero)
-		meter = e.Measure()
-		return nil
-	})
+	if o.Warmup > 0 {
+		g.Go(func() error {
+			sleepUntil(faultCtx, zero)
+			meter = e.Measure()
+			return nil
+		})
+	}
 	var attempts []attempt
 	g.Go(func() error {
 		attempts = offer(faultCtx, o, zero, "u", job.Attempt)
@@ -67,7 +69,6 @@ func (e *Env) Run(ctx context.Context, job Job) (*Cell, error) {
 	if err := g.Wait(); err != nil {
 		return nil, err
 	}
-	loadTook := min(time.Since(zero), o.Duration)
 	c := &Cell{Warmup: o.Warmup, MustBeUp: job.MustBeUp, BrokenOff: ctx.Err() != nil}
 	if c.BrokenOff {
 		var cancel context.CancelFunc
@@ -87,7 +88,7 @@ func (e *Env) Run(ctx context.Context, job Job) (*Cell, error) {
 		}
 	}
 	meter.Stop(c, int64(len(measured)))
-	c.Load, c.NotReachable = o.load(measured, loadTook)
+	c.Load, c.NotReachable = o.load(measured)
 	var ledger map[string]Work
 	if job.Ledger != nil {
 		var err error

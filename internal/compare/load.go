@@ -130,7 +130,7 @@ func offer(ctx context.Context, o Offer, zero time.Time, prefix string, try func
 }
 
 // load says what was offered, and, when the generator could not keep it, why not.
-func (o Offer) load(attempts []attempt, took time.Duration) (l Load, notReachable string) {
+func (o Offer) load(attempts []attempt) (l Load, notReachable string) {
 	inTime := 0
 	for _, a := range attempts {
 		if a.begun-a.due <= late {
@@ -138,10 +138,12 @@ func (o Offer) load(attempts []attempt, took time.Duration) (l Load, notReachabl
 		}
 	}
 	l = Load{Rate: o.Rate, Units: int64(len(attempts))}
-	if took > 0 {
-		l.Reached = float64(inTime) / took.Seconds()
+	n := len(attempts)
+	if n == 0 {
+		return l, ""
 	}
-	if n := len(attempts); n > 0 && float64(inTime) < enough*float64(n) {
+	l.Reached = o.Rate * float64(inTime) / float64(n)
+	if float64(inTime) < enough*float64(n) {
 		notReachable = fmt.Sprintf("%d of %d attempts began more than %s after they were due: with at most %d under way, this load cannot be kept here",
 			n-inTime, n, late, o.inFlight())
 	}

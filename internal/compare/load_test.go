@@ -84,14 +84,14 @@ func TestNotReachable(t *testing.T) {
 		under.Add(-1)
 		return Accepted
 	})
-	l, why := o.load(attempts, o.Duration)
+	l, why := o.load(attempts)
 	if why == "" || l.Reached > 50 || l.Units != 100 || most.Load() > 2 {
 		t.Errorf("%+v, %q, %d under way", l, why, most.Load())
 	}
 	for i := range attempts {
 		attempts[i].begun = attempts[i].due
 	}
-	if l, why := o.load(attempts, o.Duration); why != "" || l.Reached != 100 {
+	if l, why := o.load(attempts); why != "" || l.Reached != 100 {
 		t.Errorf("%+v, %q when all are in time", l, why)
 	}
 	o.Rate, o.Duration = 20, 500*time.Millisecond

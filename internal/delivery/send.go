@@ -74,9 +74,29 @@ func (s *subscription) do(jobs []job) *webhook.Target {
 		live[0].result = s.judge(live[0], &a)
 	}
 	for _, j := range live {
+		s.throughChain(j, start.Add(target.Timeout))
 		j.result.at = start
 	}
 	return target
+}
+
+// throughChain lets the replies to an event go through the request links of their topics, within the time of the attempt.
+func (s *subscription) throughChain(j *job, until time.Time) {
+	r := &j.result
+	if len(r.replies) == 0 {
+		return
+	}
+	ctx, cancel := context.WithDeadline(s.ctx, until)
+	defer cancel()
+	followed, err := s.m.opts.Chain.Follow(ctx, r.replies)
+	switch {
+	case err != nil && s.ctx.Err() != nil:
+		*r = result{verdict: aborted, took: r.took, detail: stoppedDetail}
+	case err != nil:
+		r.verdict, r.replies, r.detail = failed, nil, "the reply could not be stored: "+err.Error()
+	case followed != nil:
+		r.replies, r.followed = followed.Events, followed
+	}
 }
 
 // prepare reads the event if it is not in memory. It reports whether an attempt is to be made; if not, the result says why.

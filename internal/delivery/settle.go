@@ -22,7 +22,7 @@ func (s *subscription) finish(d *delivery, r result) {
 	case delivered:
 		if len(r.replies) > 0 {
 			d.stage = stageStoring
-			s.answered = append(s.answered, answer{d, d.rec, r.replies})
+			s.answered = append(s.answered, answer{d, d.rec, r.replies, r.followed})
 			s.hurry()
 			return
 		}

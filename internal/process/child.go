@@ -35,6 +35,8 @@ type Settings struct {
 	API    string `json:"api,omitempty"`    // services that publish: the base URL of Tandem's API
 	Seed   uint64 `json:"seed,omitempty"`   // services that follow a seeded rule
 	Config string `json:"config,omitempty"` // server: path of tandem.yaml
+	// Embedded keeps the server on the embedded log, whatever TANDEM_ENGINE says.
+	Embedded bool `json:"embedded,omitempty"`
 	// More is what a service of no example wants to know.
 	More json.RawMessage `json:"more,omitempty"`
 }
@@ -83,7 +85,7 @@ func Child(ctx context.Context, kind string, open Opener) error {
 
 func runServer(ctx context.Context, s Settings, logger *slog.Logger) error {
 	opts, err := config.Load(s.Config, func(name string) (string, bool) {
-		if name != config.EnvEngine {
+		if name != config.EnvEngine || s.Embedded {
 			return "", false // addresses and data are the parent's choice
 		}
 		return os.LookupEnv(name)

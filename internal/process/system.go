@@ -24,6 +24,7 @@ type Plan struct {
 	Services []string          // to launch, in this order, after the server; the names are those of Config, and the kinds
 	URLs     map[string]string // of services that run elsewhere
 	Settings Settings          // of all services, without Listen, Data and API
+	Embedded bool              // as in Settings, of the server
 	// Public and API are the addresses of the server; port 0 picks a free one. Empty means the usual ones, or free ones where
 	// these are taken.
 	Public, API string
@@ -75,7 +76,7 @@ func StartSystem(ctx context.Context, g *Group, plan Plan) (*System, error) {
 	if err != nil {
 		return nil, tandem.Wrap("write tandem.yaml", err)
 	}
-	server, err := g.Launch(ctx, Server, Server, Settings{Config: file})
+	server, err := g.Launch(ctx, Server, Server, Settings{Config: file, Embedded: plan.Embedded})
 	if err != nil {
 		return nil, err
 	}

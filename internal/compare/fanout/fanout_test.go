@@ -140,7 +140,8 @@ func TestTrials(t *testing.T) {
 		o    compare.Options
 		want int
 	}{{compare.Options{}, 0}, {compare.Options{Extent: compare.Quick}, 0}, {compare.Options{Extent: compare.Full}, 6*4 + 4 + 2}, {compare.Options{Scenarios: one}, 6*4 + 4 + 2},
-		{compare.Options{Scenarios: one, Extent: compare.Quick}, 2*4 + 4 + 2}, {compare.Options{Scenarios: one, Faults: tandemDown}, 6*4 + 2 + 2}} {
+		{compare.Options{Scenarios: one, Extent: compare.Quick}, 2*4 + 4 + 2}, {compare.Options{Scenarios: one, Faults: tandemDown}, 6*4 + 2 + 2},
+		{compare.Options{Extent: compare.Full, Faults: []compare.FaultPlan{{Process: "payments", Down: true}, {Process: owner, Down: true}}}, 6*4 + 4 + 2}} {
 		if got := (Scenario{}).Trials(c.o); len(got) != c.want {
 			t.Errorf("%+v: %d trials, want %d", c.o, len(got), c.want)
 		}

@@ -2,6 +2,7 @@ package positions
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -110,16 +111,16 @@ func (Scenario) Services() map[string]process.Opener {
 
 // Trials are, in the whole run or when they are asked for by name, a search for each style with consumers, and for calls and single events
 // without, too.
-func (Scenario) Trials(o compare.Options) (trials []compare.Trial) {
+func (sc Scenario) Trials(o compare.Options) (trials []compare.Trial) {
 	if o.Extent != compare.Full && len(o.Scenarios) == 0 {
 		return nil
 	}
-	p := planOf(o)
+	p, faults := planOf(o), o.FaultsFor(sc.Services())
 	for _, s := range []style{calls, single, batched, sockets} {
-		trials = append(trials, trial(s, len(consumers), p, o.Faults))
+		trials = append(trials, trial(s, len(consumers), p, s.faults(faults)))
 	}
 	for _, s := range []style{calls, single} {
-		trials = append(trials, trial(s, 0, p, o.Faults))
+		trials = append(trials, trial(s, 0, p, s.faults(faults)))
 	}
 	return trials
 }
@@ -131,6 +132,15 @@ func (s style) params(consumers int, every time.Duration) []compare.Param {
 		params = append(params, compare.Param{Name: "sent", Value: s.sent})
 	}
 	return params
+}
+
+// faults are those of processes that a style has.
+func (s style) faults(all []compare.FaultPlan) []compare.FaultPlan {
+	without := store
+	if s.tell != origin.Publish {
+		without = compare.Tandem
+	}
+	return slices.DeleteFunc(slices.Clone(all), func(f compare.FaultPlan) bool { return f.Process == without })
 }
 
 func trial(s style, joined int, p plan, faults []compare.FaultPlan) compare.Trial {

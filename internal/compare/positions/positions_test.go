@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/internal/compare"
 	"github.com/tandem-hybrid/tandem/internal/compare/fleet"
 )
@@ -182,6 +183,20 @@ func TestTrials(t *testing.T) {
 		if got := (Scenario{}).Trials(c.o); len(got) != c.want {
 			t.Errorf("%+v: %d trials, want %d", c.o, len(got), c.want)
 		}
+	}
+	down := []compare.FaultPlan{{Process: store, Down: true}, {Process: compare.Tandem, Down: true}, {Process: "surge", Down: true}}
+	for s, want := range map[string]string{"calls": store, "single": compare.Tandem} {
+		st := calls
+		if s == "single" {
+			st = single
+		}
+		if got := st.faults(down); len(got) != 2 || got[0].Process != want || got[1].Process != "surge" {
+			t.Errorf("%s: %v", s, got)
+		}
+	}
+	_, err := (&search{faults: []compare.FaultPlan{{Process: "surge", Slow: 1}}}).run(t.Context(), nil)
+	if tandem.CodeOf(err) != tandem.CodeInvalid {
+		t.Errorf("a fault that is none here: %v", err)
 	}
 	if p := planOf(compare.Options{Duration: time.Minute}); p.duration != time.Minute {
 		t.Errorf("%+v", p)

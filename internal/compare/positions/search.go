@@ -41,6 +41,11 @@ type probe struct {
 
 // run returns the cell of the largest number that held, which says what stopped the next one; when none held, that of the smallest that was tried.
 func (s *search) run(ctx context.Context, env *compare.Env) (*compare.Cell, error) {
+	for _, f := range s.faults {
+		if !f.Down {
+			return nil, tandem.Errorf(tandem.CodeInvalid, "fault %s: what vehicles report goes through no proxy, so that a process can be down and nothing else", f)
+		}
+	}
 	tracks, err := load(env.Options.Inputs, env.Seed)
 	if err != nil {
 		return nil, err

@@ -79,7 +79,7 @@ func (Scenario) Services() map[string]process.Opener {
 
 // Trials are, in the whole run or when they are asked for by name, one for each style, and unless the run is quick one for each fault in the
 // styles in which it means something. Faults that the user asks for replace those.
-func (Scenario) Trials(o compare.Options) (trials []compare.Trial) {
+func (sc Scenario) Trials(o compare.Options) (trials []compare.Trial) {
 	if o.Extent != compare.Full && len(o.Scenarios) == 0 {
 		return nil
 	}
@@ -87,7 +87,7 @@ func (Scenario) Trials(o compare.Options) (trials []compare.Trial) {
 		trials = append(trials, trial(s, nil, o))
 	}
 	if len(o.Faults) > 0 {
-		for _, f := range o.Faults {
+		for _, f := range o.FaultsFor(sc.Services()) {
 			for _, s := range []style{sequence, parallel, durable, accepted} {
 				if f.Process != compare.Tandem || s.tell == origin.Publish {
 					trials = append(trials, trial(s, []compare.FaultPlan{f}, o))

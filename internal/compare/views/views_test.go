@@ -111,7 +111,8 @@ func TestTrials(t *testing.T) {
 		o    compare.Options
 		want int
 	}{{compare.Options{}, 0}, {compare.Options{Extent: compare.Quick}, 0}, {compare.Options{Extent: compare.Full}, 13},
-		{compare.Options{Scenarios: []string{Name}}, 13}, {compare.Options{Scenarios: []string{Name}, Faults: tandemDown}, 7}} {
+		{compare.Options{Scenarios: []string{Name}}, 13}, {compare.Options{Scenarios: []string{Name}, Faults: tandemDown}, 7},
+		{compare.Options{Extent: compare.Full, Faults: []compare.FaultPlan{{Process: "payments", Down: true}, {Process: "abuse", Down: true}}}, 9}} {
 		if got := (Scenario{}).Trials(c.o); len(got) != c.want {
 			t.Errorf("%+v: %d trials, want %d", c.o, len(got), c.want)
 		}
