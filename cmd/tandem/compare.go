@@ -105,14 +105,20 @@ func (c *compareCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	took, cells, err := compare.Estimate(list, o)
+	plan, err := compare.Plan(list, o)
 	if err != nil {
 		return err
 	}
 	// A terminal that is closed ends the run as Ctrl-C does, and leaves no temporary directory.
 	ctx, stop := signal.NotifyContext(a.ctx, syscall.SIGHUP)
 	defer stop()
-	fmt.Fprintf(a.stderr, "%d cells, about %s. Ctrl-C ends it with a report on what ran until then.\n", cells, took.Round(time.Second))
+	for _, about := range plan.Scenarios {
+		fmt.Fprintf(a.stderr, "%s (%s): %s\n", about.Title, about.Name, about.Question)
+		for _, e := range about.Expected {
+			fmt.Fprintf(a.stderr, "  expected: %s (%s)\n", e.Claim, e.Source)
+		}
+	}
+	fmt.Fprintf(a.stderr, "%d cells, about %s. Ctrl-C ends it with a report on what ran until then.\n", plan.Cells, plan.Takes.Round(time.Second))
 	show := &compareProgress{out: a.stderr}
 	_, show.terminal = terminal(a.stderr)
 	o.Progress = show.next

@@ -59,9 +59,9 @@ func readReport(t *testing.T, path string) (r compare.Report) {
 
 // The quick run, from end to end. Its plan is 40 s at most; on a busy machine it takes what it takes.
 func TestCompareQuick(t *testing.T) {
-	took, cells, err := compare.Estimate(scenarios(), compare.Options{Extent: compare.Quick})
-	if err != nil || took > 40*time.Second {
-		t.Errorf("the quick run is planned to take %s, %v", took, err)
+	plan, err := compare.Plan(scenarios(), compare.Options{Extent: compare.Quick})
+	if err != nil || plan.Takes > 40*time.Second {
+		t.Errorf("the quick run is planned to take %s, %v", plan.Takes, err)
 	}
 	dir := t.TempDir()
 	cmd := command(t, "compare", "--quick", "--json", filepath.Join(dir, "r.json"), "--html", filepath.Join(dir, "r.html"))
@@ -82,8 +82,8 @@ func TestCompareQuick(t *testing.T) {
 			}
 		}
 	}
-	if r.Partial != "" || n != cells || len(r.NotMeasured) == 0 || !strings.HasPrefix(r.Command, "tandem compare --quick --seed 25") {
-		t.Errorf("%q, partial %q, %d of %d cells, %q", r.Command, r.Partial, n, cells, r.NotMeasured)
+	if r.Partial != "" || n != plan.Cells || len(r.NotMeasured) == 0 || !strings.HasPrefix(r.Command, "tandem compare --quick --seed 25") {
+		t.Errorf("%q, partial %q, %d of %d cells, %q", r.Command, r.Partial, n, plan.Cells, r.NotMeasured)
 	}
 	page, err := os.ReadFile(filepath.Join(dir, "r.html"))
 	if err != nil || !bytes.Contains(page, []byte("<svg")) || !bytes.Contains(page, []byte(r.Findings[0].Title)) {
@@ -94,7 +94,8 @@ func TestCompareQuick(t *testing.T) {
 			t.Errorf("the table does not say %q", want)
 		}
 	}
-	if strings.Contains(out.String(), "\x1b") || !strings.Contains(errs.String(), "1 of ") {
+	if strings.Contains(out.String(), "\x1b") || !strings.Contains(errs.String(), "1 of ") ||
+		strings.Index(errs.String(), "expected: ") > strings.Index(errs.String(), "1 of ") {
 		t.Errorf("%q\n%q", &out, &errs)
 	}
 }

@@ -13,7 +13,7 @@ func madeUp(change func(i int, t *attempt, w *Work)) *account {
 	a := &account{zero: time.Unix(1000, 0), ledger: map[string]Work{}}
 	for i := range 10 {
 		due := time.Duration(i) * 100 * ms
-		t := attempt{id: string(rune('a' + i)), due: due, begun: due, answered: due + 10*ms, told: Accepted}
+		t := attempt{id: string(rune('a' + i)), due: due, begun: due + 3*ms, answered: due + 10*ms, told: Accepted}
 		w := Work{State: Done, At: a.zero.Add(due + 50*ms)}
 		if change != nil {
 			change(i, &t, &w)
@@ -48,8 +48,8 @@ func TestOutcome(t *testing.T) {
 	if got, want := a.outcome(), (Outcome{Accepted: 7, Refused: 2, Unknown: 1, Lost: 2, Twice: 2, HalfDone: 2}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	if n := a.answered().Count; n != 7 {
-		t.Errorf("%d latencies; refusals have none", n)
+	if l := a.answered(); l.Count != 7 || l.P50 < 9900*time.Microsecond {
+		t.Errorf("%+v; refusals have none, and others are timed from when they were due", l)
 	}
 	if l := a.done(); l.Count != 5 || l.Max < 49*ms || l.Max > 51*ms {
 		t.Errorf("%+v", l)

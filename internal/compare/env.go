@@ -12,7 +12,7 @@ import (
 )
 
 // Env is what one trial starts and measures with. It is new for each trial, and all that it started is gone after it.
-// Start and Launch are for one goroutine.
+// Start and Launch are for one goroutine at a time.
 type Env struct {
 	Dir     string // for whatever the trial keeps; its size counts as disk bytes
 	Seed    uint64 // of this trial: repeats of a cell differ in it
@@ -23,8 +23,7 @@ type Env struct {
 	Client *http.Client
 
 	wire    wire
-	proxies map[string]*proxy // by the name of the process behind it
-	targets map[string]string // their own base URLs
+	proxies proxies
 	system  *process.System
 }
 
@@ -40,17 +39,18 @@ func newEnv(dir string, seed uint64, o Options) (*Env, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &Env{Dir: dir, Seed: seed, Options: o, Group: g, proxies: map[string]*proxy{}, targets: map[string]string{}}
-	e.Client = newClient(&e.wire)
+	g.LowerPriority()
+	e := &Env{Dir: dir, Seed: seed, Options: o, Group: g}
+	e.Client = newClient(&e.wire, func(host string) bool {
+		return e.proxies.find(func(p *proxy) bool { return p.addr == host }) != nil
+	})
 	return e, nil
 }
 
 // close ends everything.
 func (e *Env) close() {
 	e.Client.CloseIdleConnections()
-	for _, p := range e.proxies {
-		p.down()
-	}
+	e.proxies.close()
 	e.Group.Stop()
 }
 
@@ -72,7 +72,7 @@ func (e *Env) Launch(ctx context.Context, name, kind string, more any) (string, 
 		return "", err
 	}
 	set := process.Settings{Listen: addr, Data: e.ServicesDir(), Seed: e.Seed}
-	if p := e.proxies[process.Server]; p != nil {
+	if p := e.proxies.before(process.Server); p != nil {
 		set.API = "http://" + p.addr
 	}
 	if set.More, err = json.Marshal(more); err != nil {
@@ -90,18 +90,18 @@ func (e *Env) Launch(ctx context.Context, name, kind string, more any) (string, 
 func (e *Env) ServicesDir() string { return process.ServicesDir(e.Dir) }
 
 func (e *Env) front(ctx context.Context, name, target string) (string, error) {
-	if p := e.proxies[name]; p != nil && target == "http://"+p.addr {
+	if p := e.proxies.before(name); p != nil && target == "http://"+p.addr {
 		return target, nil // launched before
 	}
 	addr, err := e.Group.Addr()
 	if err != nil {
 		return "", err
 	}
-	p, err := newProxy(ctx, addr, target, &e.wire, e.Seed+uint64(len(e.proxies)))
+	p, err := newProxy(ctx, name, addr, target, &e.wire, e.Seed+uint64(e.proxies.len()))
 	if err != nil {
 		return "", tandem.Wrap("open a proxy before "+name, err)
 	}
-	e.proxies[name], e.targets[name] = p, target
+	e.proxies.add(p)
 	return "http://" + addr, nil
 }
 

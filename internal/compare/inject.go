@@ -14,7 +14,7 @@ import (
 // early, so that whatever was down is up again. Code: Invalid, at once, for a process that this trial has not.
 func (e *Env) Inject(ctx context.Context, zero time.Time, faults ...FaultPlan) error {
 	for _, f := range faults {
-		if e.proxies[f.process()] == nil {
+		if e.proxies.before(f.process()) == nil {
 			return tandem.Errorf(tandem.CodeInvalid, "fault %s: nothing that runs here is called %s", f, f.Process)
 		}
 	}
@@ -44,7 +44,7 @@ func (f FaultPlan) process() string {
 // begin begins a fault and returns what ends it. A process that this run did not start is cut off instead of killed: its
 // connections are refused.
 func (e *Env) begin(ctx context.Context, f FaultPlan) (end func() error) {
-	p := e.proxies[f.process()]
+	p := e.proxies.before(f.process())
 	if !f.Down {
 		p.fault(f.Slow, f.Error)
 		return func() error { p.fault(0, 0); return nil }
@@ -59,7 +59,7 @@ func (e *Env) begin(ctx context.Context, f FaultPlan) (end func() error) {
 		defer cancel()
 		if child != nil {
 			child.Start()
-			if err := answers(ctx, e.targets[f.process()]); err != nil {
+			if err := answers(ctx, p.target); err != nil {
 				return tandem.Wrap("start "+f.Process+" again", err)
 			}
 		}

@@ -42,66 +42,74 @@ const (
 // brokenOff is how long after Ctrl-C the cell that was running may still settle and be read.
 const brokenOff = 5 * time.Second
 
-// Run carries out a job and returns its cell. When ctx is done before the load is, the cell is about what was offered until
-// then and says so. The faults are fitted into the cell (FaultPlan.In).
+// Run carries out a job and returns its cell. When ctx is done before that, the cell is about what was offered until then and
+// says so. The faults are fitted into the cell (FaultPlan.In).
 func (e *Env) Run(ctx context.Context, job Job) (*Cell, error) {
-	o := job.Offer
 	faults := make([]FaultPlan, len(job.Faults))
 	for i, f := range job.Faults {
-		faults[i] = f.In(o.Duration)
+		faults[i] = f.In(job.Offer.Duration)
 	}
-	meter := e.Measure() // again after a warm-up, which does not count
-	zero := time.Now().Add(o.Warmup)
-	g, faultCtx := errgroup.WithContext(ctx)
-	g.Go(func() error { return e.Inject(faultCtx, zero, faults...) })
-	if o.Warmup > 0 {
-		g.Go(func() error {
-			sleepUntil(faultCtx, zero)
-			meter = e.Measure()
-			return nil
-		})
-	}
-	var attempts []attempt
-	g.Go(func() error {
-		attempts = offer(faultCtx, o, zero, "u", job.Attempt)
-		return nil
-	})
-	if err := g.Wait(); err != nil {
+	l, err := e.load(ctx, job, faults)
+	if err != nil {
 		return nil, err
 	}
-	c := &Cell{Warmup: o.Warmup, MustBeUp: job.MustBeUp, BrokenOff: ctx.Err() != nil}
-	if c.BrokenOff {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(context.WithoutCancel(ctx), brokenOff)
-		defer cancel()
-	}
-	if job.Settle != nil {
-		if err := job.Settle(ctx); err != nil && !c.BrokenOff {
+	c := &Cell{Warmup: job.Offer.Warmup, MustBeUp: job.MustBeUp}
+	// Who breaks a run off wants to read what it found so far.
+	reading, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	context.AfterFunc(ctx, func() { time.AfterFunc(brokenOff, cancel) })
+	if job.Settle != nil && ctx.Err() == nil {
+		if err := job.Settle(ctx); err != nil && ctx.Err() == nil {
 			return nil, err
 		}
 	}
-	c.Took = time.Since(zero)
-	measured := attempts[:0:0]
-	for _, a := range attempts {
-		if a.due >= 0 {
-			measured = append(measured, a)
-		}
-	}
-	meter.Stop(c, int64(len(measured)))
-	c.Load, c.NotReachable = o.load(measured)
-	var ledger map[string]Work
+	c.BrokenOff = ctx.Err() != nil
+	c.Took = time.Since(l.zero)
+	l.meter.Stop(c, int64(len(l.attempts)))
+	a := &account{zero: l.zero, attempts: l.attempts}
 	if job.Ledger != nil {
-		var err error
-		if ledger, err = job.Ledger(ctx); err != nil {
+		if a.ledger, err = job.Ledger(reading); err != nil {
 			return nil, err
 		}
 	}
-	a := &account{zero: zero, attempts: measured, ledger: ledger}
+	c.Load, c.NotReachable = job.Offer.load(l.attempts)
 	c.Outcome = a.outcome()
 	if c.NotReachable == "" {
 		c.Answered, c.Done = a.answered(), a.done()
 	}
 	c.Faults = a.faults(faults)
-	c.Samples = a.samples(sampleEvery(o.Duration), c.Took)
+	c.Samples = a.samples(sampleEvery(job.Offer.Duration), c.Took)
 	return c, nil
+}
+
+// loaded is what a load left to be read.
+type loaded struct {
+	zero     time.Time // the beginning of the cell
+	attempts []attempt // without the warm-up
+	meter    *Meter    // since zero
+}
+
+// load offers the load of a job with its faults, and returns when both have ended.
+func (e *Env) load(ctx context.Context, job Job, faults []FaultPlan) (*loaded, error) {
+	o := job.Offer
+	l := &loaded{meter: e.Measure()} // again after a warm-up
+	l.zero = time.Now().Add(o.Warmup)
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return e.Inject(ctx, l.zero, faults...) })
+	if o.Warmup > 0 {
+		g.Go(func() error {
+			sleepUntil(ctx, l.zero)
+			l.meter = e.Measure()
+			return nil
+		})
+	}
+	g.Go(func() error {
+		for _, a := range offer(ctx, o, l.zero, "u", job.Attempt) {
+			if a.due >= 0 {
+				l.attempts = append(l.attempts, a)
+			}
+		}
+		return nil
+	})
+	return l, g.Wait()
 }

@@ -74,7 +74,7 @@ const (
 	defaultInFlight = 2000
 	// late is how long after it was due an attempt may begin and still count as begun in time, and enough the share that
 	// must for a cell to have latencies.
-	late   = 25 * time.Millisecond
+	late   = 50 * time.Millisecond
 	enough = 0.95
 	// attemptTimeout bounds one attempt: longer than any deadline of a route.
 	attemptTimeout = 15 * time.Second

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"slices"
 	"sync"
 	"time"
 )
@@ -17,8 +18,10 @@ import (
 // proxy stands before a service: it counts what goes through it, and can be slow, answer errors, or be down. It does so for
 // any service, whoever started it, and in both styles alike.
 type proxy struct {
-	wire    *wire
+	name    string // of the process behind it
+	target  string // its base URL
 	addr    string
+	wire    *wire
 	forward http.Handler
 	idle    func() // closes the connections to the service
 
@@ -30,14 +33,14 @@ type proxy struct {
 }
 
 // newProxy listens on addr, on loopback, for a service at target. seed decides whom a share of errors hits.
-func newProxy(ctx context.Context, addr, target string, w *wire, seed uint64) (*proxy, error) {
+func newProxy(ctx context.Context, name, addr, target string, w *wire, seed uint64) (*proxy, error) {
 	to, err := url.Parse(target)
 	if err != nil {
 		return nil, err
 	}
 	transport := &http.Transport{MaxIdleConnsPerHost: 20_000, IdleConnTimeout: 5 * time.Second, DisableCompression: true,
 		DialContext: (&net.Dialer{Timeout: 5 * time.Second}).DialContext}
-	p := &proxy{wire: w, addr: addr, idle: transport.CloseIdleConnections, rng: rand.New(rand.NewPCG(seed, 0x70726f7879))}
+	p := &proxy{name: name, target: target, addr: addr, wire: w, idle: transport.CloseIdleConnections, rng: rand.New(rand.NewPCG(seed, 0x70726f7879))}
 	p.forward = &httputil.ReverseProxy{
 		Rewrite:       func(r *httputil.ProxyRequest) { r.SetURL(to) },
 		Transport:     transport,
@@ -118,5 +121,46 @@ func answers(ctx context.Context, base string) error {
 		case <-ctx.Done():
 			return errors.Join(context.Cause(ctx), err)
 		}
+	}
+}
+
+// proxies are those of a trial. Safe for concurrent use.
+type proxies struct {
+	mu  sync.RWMutex
+	all []*proxy
+}
+
+func (l *proxies) add(p *proxy) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.all = append(l.all, p)
+}
+
+// find returns the first that is so, or nil.
+func (l *proxies) find(is func(*proxy) bool) *proxy {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if i := slices.IndexFunc(l.all, is); i >= 0 {
+		return l.all[i]
+	}
+	return nil
+}
+
+// before returns the proxy before a process, or nil.
+func (l *proxies) before(name string) *proxy {
+	return l.find(func(p *proxy) bool { return p.name == name })
+}
+
+func (l *proxies) len() int {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return len(l.all)
+}
+
+func (l *proxies) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, p := range l.all {
+		p.down()
 	}
 }

@@ -72,19 +72,24 @@ type planned struct {
 	trials []Trial
 }
 
-// Estimate is about how long a run takes, and of how many cells it is.
-func Estimate(scenarios []Scenario, o Options) (took time.Duration, cells int, err error) {
+// Outline is what a run would do.
+type Outline struct {
+	Scenarios []About
+	Cells     int
+	Takes     time.Duration // about
+}
+
+// Plan returns what Run would do. Code: Invalid, as of Run.
+func Plan(scenarios []Scenario, o Options) (out Outline, err error) {
 	plan, err := choose(scenarios, o)
-	if err != nil {
-		return 0, 0, err
-	}
 	for _, s := range plan {
+		out.Scenarios = append(out.Scenarios, s.about)
 		for _, t := range s.trials {
-			took += o.cellTakes(t)
-			cells++
+			out.Takes += o.cellTakes(t)
+			out.Cells++
 		}
 	}
-	return took, cells, nil
+	return out, err
 }
 
 // overhead is about how long it takes to start and stop what a cell needs.

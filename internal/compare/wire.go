@@ -43,34 +43,37 @@ func (l countingListener) Accept() (net.Conn, error) {
 	return countingConn{c, l.bytes}, nil
 }
 
-// countingTransport counts requests.
+// countingTransport counts requests, but for those to hosts that count by themselves.
 type countingTransport struct {
 	*http.Transport
-	wire *wire
+	wire   *wire
+	counts func(host string) bool
 }
 
 func (t countingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
-	t.wire.requests.Add(1)
+	if !t.counts(r.URL.Host) {
+		t.wire.requests.Add(1)
+	}
 	return t.Transport.RoundTrip(r)
 }
 
-// newClient returns a client that counts. It follows no redirects, keeps as many connections as it needs, and asks for no
-// compression.
-func newClient(w *wire) *http.Client {
+// newClient returns a client that counts, but for hosts that count by themselves. It follows no redirects, keeps as many
+// connections as it needs, and asks for no compression.
+func newClient(w *wire, counts func(host string) bool) *http.Client {
 	dialer := net.Dialer{Timeout: 5 * time.Second}
 	return &http.Client{
 		Transport: countingTransport{&http.Transport{
 			DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
 				c, err := dialer.DialContext(ctx, network, addr)
-				if err != nil {
-					return nil, err
+				if err != nil || counts(addr) {
+					return c, err
 				}
 				return countingConn{c, &w.bytes}, nil
 			},
 			MaxIdleConnsPerHost: 20_000,
 			IdleConnTimeout:     time.Minute,
 			DisableCompression:  true,
-		}, w},
+		}, w, counts},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }

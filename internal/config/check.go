@@ -29,6 +29,7 @@ func (p *parser) check(o *server.Options) {
 	for _, s := range o.Subscriptions {
 		p.checkSubscription(o, s)
 	}
+	p.warnRequestLinks(o)
 }
 
 func (p *parser) checkTokens(o *server.Options) {

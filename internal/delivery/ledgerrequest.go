@@ -8,8 +8,12 @@ import (
 // recordRequest notes a call of a chain that failed: there is no event, so that the row has no place. Called with mu held.
 func (s *subscription) recordRequest(c *chain.Called) {
 	a := c.Answer
-	r := &row{State: tandem.DeliveryFailed, Attempts: 1, isRequest: true,
-		History: []tandem.Attempt{{Number: 1, At: a.At, Took: tandem.Duration(a.Took), Status: a.Status, Detail: a.Detail}}}
+	made := 0 // nobody was called while it is paused
+	if a.Took > 0 {
+		made = 1
+	}
+	r := &row{State: tandem.DeliveryFailed, Attempts: made, isRequest: true,
+		History: []tandem.Attempt{{Number: made, At: a.At, Took: tandem.Duration(a.Took), Status: a.Status, Detail: a.Detail}}}
 	r.event(c.Event)
 	switch {
 	case a.Outcome != "":

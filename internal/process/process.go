@@ -42,10 +42,16 @@ func newStarter() *starter {
 	return s
 }
 
-func (s *starter) start(cmd *exec.Cmd) error {
-	result := make(chan error)
-	s.work <- func() { result <- cmd.Start() }
-	return <-result
+func (s *starter) start(cmd *exec.Cmd) (err error) {
+	s.do(func() { err = cmd.Start() })
+	return err
+}
+
+// do runs fn on the thread.
+func (s *starter) do(fn func()) {
+	done := make(chan struct{})
+	s.work <- func() { defer close(done); fn() }
+	<-done
 }
 
 func (s *starter) stop() {

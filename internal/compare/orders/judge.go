@@ -145,6 +145,20 @@ func advise(v *compare.Verdict, f *compare.Fault, p pair, text string) {
 		a.Figure = fmt.Sprintf("%s, the answer took %s as a request and %s as an event at p99.", figure.FaultName(*f),
 			took(r.Answered.P99), took(e.Answered.P99))
 	}
+	// One advice for each link, on all figures that say the same.
+	for i := range v.Advice {
+		switch b := &v.Advice[i]; {
+		case b.Link != a.Link:
+			continue
+		case b.Style == a.Style:
+			b.Figure += " " + a.Figure
+		case b.Style == "either":
+			*b = a
+		case a.Style != "either":
+			b.Style, b.Reason, b.Figure = "either", "Its faults speak for one style and for the other.", b.Figure+" "+a.Figure
+		}
+		return
+	}
 	v.Advice = append(v.Advice, a)
 }
 
@@ -198,37 +212,35 @@ func withFault(p pair) string {
 	return ""
 }
 
-// judgeLoad compares where each style saturates: the lowest rate at which a cell is not reachable, turns callers away, or lets
-// one in a hundred wait for more than a second.
+// judgeLoad compares up to which rate each style answers nearly all callers within a second. Where the generator gave up before
+// a style did, nothing is known of it.
 func judgeLoad(v *compare.Verdict, cells []compare.Cell) {
-	saturated, highest := map[string]*compare.Cell{}, map[string]*compare.Cell{}
-	rates := map[string]bool{}
+	type limit struct {
+		up    *compare.Cell // the highest that it took
+		ended bool          // it did not take the next one
+		known bool          // because of the style and not of the generator
+	}
+	limits := map[string]*limit{compare.Request: {}, compare.Event: {}}
 	for i := range cells {
 		c := &cells[i]
-		if len(c.Faults) > 0 || param(c, "chain") != "" {
+		l := limits[c.Style]
+		if l == nil || l.ended || len(c.Faults) > 0 || param(c, "chain") != "" {
 			continue
 		}
-		rates[param(c, "rate")] = true
-		full := c.NotReachable != "" || turnedAway(c)*100 > c.Load.Units || c.Answered != nil && c.Answered.P99 > time.Second
-		if full && saturated[c.Style] == nil {
-			saturated[c.Style] = c
+		full := turnedAway(c)*100 > c.Load.Units || c.Answered != nil && c.Answered.P99 > time.Second
+		if full || c.NotReachable != "" {
+			l.ended, l.known = true, full
+			continue
 		}
-		if !full && saturated[c.Style] == nil {
-			highest[c.Style] = c
-		}
+		l.up = c
 	}
-	if len(rates) < 2 || saturated[compare.Request] == nil || highest[compare.Event] == nil {
-		return
+	r, e := limits[compare.Request], limits[compare.Event]
+	if !r.known || r.up == nil || e.up == nil {
+		return // the generator gave up first, or the rates did not rise so far
 	}
-	at := func(c *compare.Cell) string {
-		if c == nil {
-			return "no rate that was tried"
-		}
-		return param(c, "rate")
-	}
-	agree(&v.Expected[claimLoad], highest[compare.Request] == nil || highest[compare.Event].Load.Rate > highest[compare.Request].Load.Rate,
-		fmt.Sprintf("Callers were answered within a second at p99, and none in a hundred turned away, up to %s as requests and up to %s as events.",
-			at(highest[compare.Request]), at(highest[compare.Event])))
+	agree(&v.Expected[claimLoad], e.up.Load.Rate > r.up.Load.Rate,
+		fmt.Sprintf("Callers were answered within a second at p99, and fewer than one in a hundred turned away, up to %s as requests and up to %s as events.",
+			param(r.up, "rate"), param(e.up, "rate")))
 }
 
 // took writes a time; figure.Duration leaves out what is not measured, and zero here is.
