@@ -14,16 +14,19 @@ import (
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/internal/compare"
 	"github.com/tandem-hybrid/tandem/internal/compare/authentication"
+	"github.com/tandem-hybrid/tandem/internal/compare/fanout"
 	"github.com/tandem-hybrid/tandem/internal/compare/html"
 	"github.com/tandem-hybrid/tandem/internal/compare/orders"
 	"github.com/tandem-hybrid/tandem/internal/compare/own"
+	"github.com/tandem-hybrid/tandem/internal/compare/positions"
 	"github.com/tandem-hybrid/tandem/internal/compare/table"
+	"github.com/tandem-hybrid/tandem/internal/compare/views"
 	"github.com/tandem-hybrid/tandem/internal/compare/waiting"
 )
 
 // scenarios are those that tandem compare runs, in this order.
 func scenarios() []compare.Scenario {
-	return []compare.Scenario{orders.Scenario{}, waiting.Scenario{}, authentication.Scenario{}}
+	return []compare.Scenario{orders.Scenario{}, waiting.Scenario{}, positions.Scenario{}, views.Scenario{}, authentication.Scenario{}, fanout.Scenario{}}
 }
 
 func scenarioNames() string {

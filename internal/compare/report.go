@@ -77,6 +77,8 @@ type Cell struct {
 	MustBeUp []string `json:"mustBeUp,omitempty"`
 	Faults   []Fault  `json:"faults,omitempty"`
 	Samples  []Sample `json:"samples,omitempty"` // one per interval, from the beginning of the cell
+	// Found is what only this scenario looks for, the most important first, such as {"vehicles", "12,000"}.
+	Found []Param `json:"found,omitempty"`
 }
 
 // Param is what sets a cell apart from its neighbours, such as {"rate", "200/s"}.

@@ -98,6 +98,17 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
+// FaultsFor returns the faults that the user asked for, without those of processes that other scenarios have. When scenarios were named, it
+// returns all: a fault that fits no process of one of them is an error there.
+func (o Options) FaultsFor(services map[string]process.Opener) (faults []FaultPlan) {
+	for _, f := range o.Faults {
+		if len(o.Scenarios) > 0 || f.Process == Tandem || services[f.Process] != nil {
+			faults = append(faults, f)
+		}
+	}
+	return faults
+}
+
 // LoadOr returns the rate and the duration that the user asked for, or those of the scenario.
 func (o Options) LoadOr(rate float64, duration time.Duration) (float64, time.Duration) {
 	if o.Rate > 0 {
