@@ -120,17 +120,17 @@ func (n *natsBench) publish(b testing.TB, from, count int) {
 	}
 }
 
-// natsMeasured is what calls took.
+// natsMeasured is what calls took, and the processor time of this process with them.
 type natsMeasured struct {
-	calls []time.Duration
-	all   time.Duration
+	calls    []time.Duration
+	all, cpu time.Duration
 }
 
 // measure runs calls of write in a number of goroutines.
 func (m *natsMeasured) measure(b *testing.B, writers, calls, count int, write func(b testing.TB, from, count int)) {
 	took := make([]time.Duration, calls)
 	var wg sync.WaitGroup
-	start := time.Now()
+	start, cpu := time.Now(), usedCPU()
 	for w := range writers {
 		wg.Go(func() {
 			for c := w; c < calls; c += writers {
@@ -142,10 +142,15 @@ func (m *natsMeasured) measure(b *testing.B, writers, calls, count int, write fu
 	}
 	wg.Wait()
 	m.all += time.Since(start)
+	m.cpu += usedCPU() - cpu
 	m.calls = append(m.calls, took...)
 }
 
 func (m *natsMeasured) rate(count int) float64 { return float64(len(m.calls)*count) / m.all.Seconds() }
+
+func (m *natsMeasured) cpuPerMillion(count int) float64 {
+	return m.cpu.Seconds() / float64(len(m.calls)*count) * 1e6
+}
 
 func (m *natsMeasured) median() time.Duration {
 	slices.Sort(m.calls)
@@ -172,6 +177,8 @@ func BenchmarkNATSAppend(b *testing.B) {
 			}
 			b.ReportMetric(ours.rate(c.count), "events/s")
 			b.ReportMetric(ours.rate(c.count)/client.rate(c.count), "x-client")
+			b.ReportMetric(ours.cpuPerMillion(c.count), "cpu-s/M")
+			b.ReportMetric(client.cpuPerMillion(c.count), "client-cpu-s/M")
 			b.ReportMetric(float64(ours.median().Microseconds())/1000, "p50-ms")
 			b.ReportMetric(float64((ours.median()-client.median()).Microseconds())/1000, "p50-added-ms")
 		})
