@@ -6,7 +6,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog"
@@ -174,6 +173,3 @@ func types(events []tandem.Event) string {
 	}
 	return strings.Join(out, " ")
 }
-
-// patient is long enough for a machine that is busy.
-const patient = 30 * time.Second
