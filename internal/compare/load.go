@@ -41,6 +41,12 @@ const (
 	Refused              // that it is not
 )
 
+// Send sends a request and tells what became of it, as ToldBy does.
+func Send(c *http.Client, req *http.Request) Told {
+	res, err := c.Do(req)
+	return ToldBy(res, err)
+}
+
 // ToldBy tells what an answer to a request means for whoever sent it: 2xx that it is accepted; no connection, 4xx and 5xx
 // that it is not; and a connection that broke off, or 504, nothing. It reads the body to its end and closes it.
 func ToldBy(res *http.Response, err error) Told {

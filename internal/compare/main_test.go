@@ -43,7 +43,8 @@ type planted struct {
 	offer   Offer
 	faults  []FaultPlan
 	wrong   wrong
-	started func() // when everything runs
+	started func()    // when everything runs
+	pid     func(int) // told of the worker, before and after
 	told    io.Writer
 }
 
@@ -77,6 +78,10 @@ func (p planted) run(ctx context.Context, env *Env) (*Cell, error) {
 	}
 	if p.told != nil {
 		fmt.Fprintln(p.told, env.Group.Process("worker").PID())
+	}
+	if p.pid != nil {
+		p.pid(env.Group.Process("worker").PID())
+		defer func() { p.pid(env.Group.Process("worker").PID()) }()
 	}
 	return env.Run(ctx, Job{Offer: p.offer, Faults: p.faults,
 		Attempt: func(ctx context.Context, u Unit) Told {

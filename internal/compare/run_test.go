@@ -24,9 +24,6 @@ func TestPlantedFaultsAreReported(t *testing.T) {
 		t.Fatal(err)
 	}
 	c := r.Findings[0].Cells[0]
-	if c.NotReachable != "" {
-		t.Skip("this machine is too busy: " + c.NotReachable)
-	}
 	var want Outcome
 	done := int64(0)
 	for n := range units {
@@ -43,11 +40,15 @@ func TestPlantedFaultsAreReported(t *testing.T) {
 			done++
 		}
 	}
-	if c.Outcome != want || c.Load.Units != units || c.Answered.Count != units || c.Done.Count != done {
-		t.Errorf("%+v of %d units, %d answered, %d done; want %+v of %d, %d", c.Outcome, c.Load.Units, c.Answered.Count, c.Done.Count, want, units, done)
+	if c.Outcome != want || c.Load.Units != units {
+		t.Errorf("%+v of %d units; want %+v of %d", c.Outcome, c.Load.Units, want, units)
 	}
-	// One in ten waits a second, and no other does.
-	if l := c.Answered; l.P50 >= plantedDelay || quantile(l, 0.8) >= plantedDelay || quantile(l, 0.95) < plantedDelay || l.Max < plantedDelay {
+	if c.NotReachable != "" {
+		t.Log("this machine is too busy for latencies: " + c.NotReachable)
+	} else if c.Answered.Count != units || c.Done.Count != done {
+		t.Errorf("%d answered, %d done; want %d, %d", c.Answered.Count, c.Done.Count, units, done)
+		// One in ten waits a second, and no other does.
+	} else if l := c.Answered; l.P50 >= plantedDelay || quantile(l, 0.8) >= plantedDelay || quantile(l, 0.95) < plantedDelay || l.Max < plantedDelay {
 		t.Errorf("%+v; one in ten takes %s", l, plantedDelay)
 	}
 	var due, accepted, did int64
@@ -85,7 +86,12 @@ func quantile(l *Latency, at float64) time.Duration {
 func TestDownIsKilledAndStartedAgain(t *testing.T) {
 	s := planted{offer: Offer{Rate: 50, Duration: 3 * time.Second, Even: true},
 		faults: []FaultPlan{{Process: "worker", Down: true, At: time.Second, For: time.Second}}}
+	var pids []int
+	s.pid = func(pid int) { pids = append(pids, pid) }
 	c := runPlanted(t, s)
+	if len(pids) != 2 || pids[0] == pids[1] || alive(pids[0]) || alive(pids[1]) {
+		t.Errorf("processes %v: one was to be killed, and none to be left", pids)
+	}
 	f := c.Faults[0]
 	if c.Outcome.Refused < 25 || c.Outcome.Refused+c.Outcome.Accepted+c.Outcome.Unknown != 150 || c.Outcome.Lost != 0 {
 		t.Errorf("%+v", c.Outcome)
@@ -138,6 +144,8 @@ func TestBrokenOff(t *testing.T) {
 	s := planted{offer: Offer{Rate: 100, Duration: time.Hour, Even: true}, started: func() { time.AfterFunc(time.Second, cancel) },
 		faults: []FaultPlan{{Process: "worker", Down: true, At: 500 * time.Millisecond, For: time.Hour}}}
 	t.Setenv("TMPDIR", t.TempDir())
+	var pids []int
+	s.pid = func(pid int) { pids = append(pids, pid) }
 	r, err := Run(ctx, []Scenario{s}, Options{})
 	if err != nil {
 		t.Fatal(err)
@@ -148,6 +156,11 @@ func TestBrokenOff(t *testing.T) {
 	c := r.Findings[0].Cells[0]
 	if !c.BrokenOff || c.Outcome.Accepted == 0 || c.Load.Units == 0 || c.Took > time.Minute {
 		t.Errorf("%+v", c)
+	}
+	for _, pid := range pids {
+		if pid != 0 && alive(pid) {
+			t.Errorf("process %d was left behind", pid)
+		}
 	}
 	if left, _ := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "tandem-compare-*")); len(left) > 0 {
 		t.Errorf("%v was left behind", left)

@@ -54,7 +54,7 @@ func runChain(ctx context.Context, env *compare.Env, style string, length int, o
 				return compare.Unknown
 			}
 			req.Header.Set("Content-Type", "application/json")
-			return compare.ToldBy(env.Client.Do(req))
+			return compare.Send(env.Client, req)
 		},
 		Settle:   env.Quiet,
 		Ledger:   func(context.Context) (map[string]compare.Work, error) { return readSteps(env.ServicesDir(), names) },

@@ -62,7 +62,7 @@ func runShop(ctx context.Context, env *compare.Env, style string, offer compare.
 			if err != nil {
 				return compare.Unknown
 			}
-			return compare.ToldBy(env.Client.Do(req))
+			return compare.Send(env.Client, req)
 		},
 		Settle: func(ctx context.Context) error {
 			if err := compare.Await(ctx, books.open); err != nil {

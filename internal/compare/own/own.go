@@ -104,7 +104,7 @@ func (s *Scenario) run(ctx context.Context, env *compare.Env, offer compare.Offe
 			if err != nil {
 				return compare.Unknown
 			}
-			return compare.ToldBy(env.Client.Do(req))
+			return compare.Send(env.Client, req)
 		}})
 }
 
