@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/tandem-hybrid/tandem/examples/kitchen/cook"
 	"github.com/tandem-hybrid/tandem/internal/compare"
 	"github.com/tandem-hybrid/tandem/internal/process"
 )
@@ -63,6 +64,7 @@ func (Scenario) Trials(o compare.Options) []compare.Trial {
 		counts, lasts = []int{1, usual, many}, 15*time.Second
 	}
 	_, lasts = o.LoadOr(0, lasts)
+	lasts = min(lasts, cook.MaxWithin) // the kitchen refuses a dish that takes longer
 	var out []compare.Trial
 	for _, n := range counts {
 		for _, way := range ways {

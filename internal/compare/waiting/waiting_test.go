@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tandem-hybrid/tandem/examples/kitchen/cook"
 	"github.com/tandem-hybrid/tandem/examples/kitchen/wait"
 	"github.com/tandem-hybrid/tandem/internal/compare"
 )
@@ -105,6 +106,13 @@ func TestTrialsOfEachExtent(t *testing.T) {
 		if len(trials) != want || extent == compare.Quick && takes > 10*time.Second {
 			t.Errorf("extent %d: %d trials that take %s, want %d", extent, len(trials), takes, want)
 		}
+	}
+}
+
+// The kitchen takes no dish for longer than it cooks one.
+func TestALongCellIsCutToWhatTheKitchenTakes(t *testing.T) {
+	if trials := (Scenario{}).Trials(compare.Options{Duration: time.Hour}); trials[0].Takes > cook.MaxWithin+time.Second {
+		t.Errorf("%s", trials[0].Takes)
 	}
 }
 
