@@ -82,6 +82,7 @@ func Open(kind, path string) (_ *Consumer, err error) {
 	c.mux.HandleFunc("POST /events", c.take)
 	c.mux.HandleFunc("GET /taken", c.list)
 	c.mux.HandleFunc("GET /count", c.count)
+	c.mux.HandleFunc("GET /vehicles", c.vehicles)
 	return c, nil
 }
 
@@ -98,8 +99,8 @@ func (c *Consumer) recall() error {
 	}
 }
 
-// ServeHTTP answers POST /events, which takes one CloudEvent or a batch, GET /taken, which lists []Taken by unit, and GET /count, the number
-// of units.
+// ServeHTTP answers POST /events, which takes one CloudEvent or a batch, GET /taken, which lists []Taken by unit, GET /count, the number
+// of units, and GET /vehicles, how many vehicles a map or surge prices know.
 func (c *Consumer) ServeHTTP(w http.ResponseWriter, r *http.Request) { c.mux.ServeHTTP(w, r) }
 
 // Close closes the files.
@@ -215,6 +216,13 @@ func (c *Consumer) list(w http.ResponseWriter, _ *http.Request) {
 func (c *Consumer) count(w http.ResponseWriter, _ *http.Request) {
 	c.mu.Lock()
 	n := len(c.taken)
+	c.mu.Unlock()
+	answer(w, n)
+}
+
+func (c *Consumer) vehicles(w http.ResponseWriter, _ *http.Request) {
+	c.mu.Lock()
+	n := len(c.latest)
 	c.mu.Unlock()
 	answer(w, n)
 }

@@ -3,6 +3,8 @@ package positions
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,6 +65,24 @@ func with(st style, joined int, faults []compare.FaultPlan, fn func(ctx context.
 	}}
 }
 
+func get(t *testing.T, url string) string {
+	t.Helper()
+	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer res.Body.Close()
+	body, err := io.ReadAll(res.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(body)
+}
+
 // While nothing fails, every report is stored, and reaches every consumer once, however it is sent. A second number of vehicles is not mixed up
 // with the first.
 func TestEveryReportArrives(t *testing.T) {
@@ -74,7 +94,16 @@ func TestEveryReportArrives(t *testing.T) {
 			if _, err := s.probe(ctx, n/2); err != nil {
 				return nil, err
 			}
-			return s.probe(ctx, n)
+			c, err := s.probe(ctx, n)
+			if err != nil {
+				return nil, err
+			}
+			for _, url := range s.sys.URLs[:2] { // the map and surge prices
+				if known := get(t, url+"/vehicles"); known != fmt.Sprintln(n) {
+					t.Errorf("%s %s: %s knows %s of %d vehicles", st.name, st.sent, url, known, n)
+				}
+			}
+			return c, nil
 		}))
 	}
 	for i, c := range measure(t, trials...) {
