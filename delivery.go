@@ -2,12 +2,13 @@ package tandem
 
 import "time"
 
-// States of a Delivery. The first four are outcomes.
+// States of a Delivery. The first five are outcomes.
 const (
 	DeliveryDelivered = "delivered"
 	DeliveryDead      = "dead"
 	DeliveryExpired   = "expired"
 	DeliveryDiscarded = "discarded"
+	DeliveryFailed    = "failed" // of a request chain that was not stored: nothing follows
 
 	DeliveryUnread   = "unread"   // not read yet: the subscription is behind, paused or stopped
 	DeliveryQueued   = "queued"   // read; waits for a slot, the rate or an earlier event of its key that is under way
@@ -22,8 +23,10 @@ const (
 // Delivery is a row of the ledger: one event for one subscription.
 type Delivery struct {
 	Subscription string    `json:"subscription"`
-	Epoch        uint64    `json:"epoch"` // rises with each seek
-	Position     Position  `json:"position"`
+	Epoch        uint64    `json:"epoch"`             // rises with each seek
+	Position     Position  `json:"position,omitzero"` // none of a request whose chain failed, since its event is not stored
+	Topic        string    `json:"topic,omitempty"`   // of a delivery without Position
+	Flow         string    `json:"flow,omitempty"`
 	ID           string    `json:"id,omitempty"` // of the event, as Source, Type and Key; empty when it is not stored any more
 	Source       string    `json:"source,omitempty"`
 	Type         string    `json:"type,omitempty"`
@@ -59,6 +62,7 @@ type Attempt struct {
 type DeliveryQuery struct {
 	ID, Source string // of the event
 	Key        string
+	Flow       string
 	Position   *Position // that event alone, whatever its state
 	State      string
 	Since      time.Time // of the outcome, or of the last attempt of a delivery without one

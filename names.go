@@ -10,6 +10,8 @@ const (
 	HeaderMaxAttempts   = "Tandem-Max-Attempts"
 	HeaderPosition      = "Tandem-Position"
 	HeaderCursor        = "Tandem-Cursor"
+	HeaderID            = "Tandem-Id"
+	HeaderDuplicate     = "Tandem-Duplicate"
 	HeaderSubscription  = "Tandem-Subscription"
 	HeaderTest          = "Tandem-Test"
 	HeaderReplay        = "Tandem-Replay"
@@ -29,6 +31,8 @@ const (
 	AttrTraceState  = "tracestate"
 	// AttrReplyID keeps the id that a handler gave its reply; the stored id is derived.
 	AttrReplyID = "replyid"
+	// AttrLinks names, separated by spaces, the request links that took an event before it was stored.
+	AttrLinks = "tandemlinks"
 	// AttrDelivery, AttrAttempt and AttrPosition tell of each event in a batch what the headers webhook-id, Tandem-Attempt and
 	// Tandem-Position tell of an event that is sent alone.
 	AttrDelivery = "tandemdelivery"

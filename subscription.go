@@ -28,9 +28,11 @@ type Subscription struct {
 	Content   string `json:"content,omitempty"`   // ContentStructured (default), ContentBinary (default of AMQP) or ContentBatch
 	BatchSize int    `json:"batchSize,omitempty"` // events in a request at most, with ContentBatch, or published together, with AMQP; zero means DefaultBatchSize
 
-	Mode    string `json:"mode,omitempty"`    // "event" (default); "request" is not supported yet
+	Mode    string `json:"mode,omitempty"`    // DeliverEvent (default), or DeliverRequest: called before an event is stored
 	From    string `json:"from,omitempty"`    // where a new subscription starts: latest (default), earliest, a time
 	Replies string `json:"replies,omitempty"` // topic of reply events; empty means the topic of the cause
+	// Parallel, with DeliverRequest, calls it at the same time as its neighbours in declared order that are parallel, too.
+	Parallel bool `json:"parallel,omitempty"`
 
 	Ordering    string   `json:"ordering,omitempty"`    // OrderingKey (default) or OrderingNone
 	Concurrency int      `json:"concurrency,omitempty"` // requests at the same time, or leases; zero means DefaultConcurrency or DefaultLeases
@@ -130,6 +132,9 @@ type Replay struct {
 
 // Values of fields of a Subscription.
 const (
+	DeliverEvent   = "event"
+	DeliverRequest = "request"
+
 	ContentStructured = "structured"
 	ContentBinary     = "binary"
 	ContentBatch      = "batch"

@@ -15,8 +15,11 @@ import (
 // An event without an ID gets one from the server. Give it one of your own (tandem.NewID) to make repeating safe: such
 // events are sent again by themselves when the server is unavailable or the connection breaks, and you may do so, too.
 //
+// A topic with subscriptions of mode request takes events one after another. The first error of them is returned, and what was
+// stored beside it is stored: send all again under the same ids. Request returns what those subscriptions answered.
+//
 // Codes: Invalid (Fields name the attribute; nothing was stored), Conflict (another event under the same id), NotFound,
-// TooLarge, Overloaded, Unavailable, Timeout (it may have been stored).
+// TooLarge, Overloaded, Unavailable, Timeout (it may have been stored), RequestLink.
 func (c *Client) Publish(ctx context.Context, topic string, events ...tandem.Event) ([]tandem.Receipt, error) {
 	if len(events) == 0 {
 		return nil, nil
@@ -34,17 +37,27 @@ func (c *Client) Publish(ctx context.Context, topic string, events ...tandem.Eve
 	if key := events[0].Meta.Key; key != "" {
 		r.query.Set("key", key)
 	}
-	receipts := make([]tandem.Receipt, 1)
-	var err error
 	if len(events) == 1 {
 		r.header, r.body = contentType(tandem.MediaEvent), tandem.AppendEventJSON(nil, &events[0])
-		_, err = c.do(ctx, r, &receipts[0])
-	} else {
-		r.header, r.body = contentType(tandem.MediaBatch), tandem.AppendBatchJSON(nil, events)
-		_, err = c.do(ctx, r, &receipts)
+		var a published
+		if err := c.publish(ctx, r, events[0].ID, &a); err != nil {
+			return nil, err
+		}
+		return []tandem.Receipt{a.receipt}, nil
 	}
-	if err != nil {
+	r.header, r.body = contentType(tandem.MediaBatch), tandem.AppendBatchJSON(nil, events)
+	var items []item
+	if _, err := c.do(ctx, r, &items); err != nil {
 		return nil, err
+	}
+	receipts := make([]tandem.Receipt, len(items))
+	for i := range items {
+		if items[i].Type != "" {
+			e := items[i].Err()
+			e.Op = r.op()
+			return nil, e
+		}
+		receipts[i] = items[i].Receipt
 	}
 	return receipts, nil
 }
@@ -70,9 +83,9 @@ func (c *Client) PublishJSON(ctx context.Context, topic string, data []byte, att
 	if attributes["id"] != "" {
 		r.repeat = repeatAlways
 	}
-	var receipt tandem.Receipt
-	_, err := c.do(ctx, r, &receipt)
-	return receipt, err
+	var a published
+	err := c.publish(ctx, r, attributes["id"], &a)
+	return a.receipt, err
 }
 
 func contentType(t string) http.Header { return http.Header{"Content-Type": {t}} }

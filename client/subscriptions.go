@@ -15,7 +15,7 @@ type Subscription struct {
 	tandem.Subscription
 	Owner  string                     `json:"owner,omitempty"` // file, api, or orphan: an earlier file declared it
 	Status *tandem.SubscriptionStatus `json:"status,omitempty"`
-	ETag   string                     `json:"-"` // of the declaration; empty in lists
+	ETag   string                     `json:"-"` // for ifMatch; changes with the status, too; empty in lists
 }
 
 // Subscriptions returns all subscriptions by name, with their status.
@@ -168,7 +168,7 @@ func (c *Client) Replay(ctx context.Context, name string, ask tandem.ReplayReque
 // still have a Next. Code: NotFound.
 func (c *Client) Deliveries(ctx context.Context, name string, q tandem.DeliveryQuery) (tandem.DeliveryPage, error) {
 	values := url.Values{}
-	for _, v := range []struct{ name, value string }{{"event", q.ID}, {"source", q.Source}, {"key", q.Key}, {"state", q.State}} {
+	for _, v := range []struct{ name, value string }{{"event", q.ID}, {"source", q.Source}, {"key", q.Key}, {"flow", q.Flow}, {"state", q.State}} {
 		if v.value != "" {
 			values.Set(v.name, v.value)
 		}

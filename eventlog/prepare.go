@@ -136,6 +136,9 @@ func contentSum(ev *tandem.Event) uint64 {
 	s.put(ev.DataSchema)
 	var extensions uint64
 	for i := range ev.Extensions {
+		if ev.Extensions[i].Name == tandem.AttrLinks {
+			continue // ours, and not known when a repeat is sent
+		}
 		var x summer
 		x.Reset()
 		x.put(ev.Extensions[i].Name)

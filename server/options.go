@@ -46,6 +46,8 @@ type Options struct {
 	// tandem.DefaultLedgerBytes; negative keeps none.
 	LedgerAge   time.Duration
 	LedgerBytes int64
+	// RequestTimeout is the deadline of a request chain; zero means chain.DefaultTimeout.
+	RequestTimeout time.Duration
 	// Streams bound streams and say how they behave. Logger and MaxEventBytes are those of the server.
 	Streams stream.Options
 	// AutoCreate lets a topic come into being when it is first published to.

@@ -190,7 +190,7 @@ func TestReload(t *testing.T) {
 		"route":      func(o *server.Options) { o.Routes = []gateway.Route{{Match: "GET /other", Service: "nobody"}} },
 		"partitions": func(o *server.Options) { o.Topics = []tandem.Topic{{Name: "new"}, {Name: "orders", Partitions: 3}} },
 		"subscription": func(o *server.Options) {
-			o.Subscriptions = []tandem.Subscription{{Name: "sub", Topics: []string{"orders"}, Service: "hello", Mode: "request"}}
+			o.Subscriptions = []tandem.Subscription{{Name: "sub", Topics: []string{"orders"}, Service: "hello", Mode: "request", Content: "batch"}}
 		},
 	} {
 		next, nextErr = first, nil

@@ -15,9 +15,11 @@ import (
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
 	"github.com/tandem-hybrid/tandem/internal/api"
 	"github.com/tandem-hybrid/tandem/internal/auth"
+	"github.com/tandem-hybrid/tandem/internal/chain"
 	"github.com/tandem-hybrid/tandem/internal/condition"
 	"github.com/tandem-hybrid/tandem/internal/delivery"
 	"github.com/tandem-hybrid/tandem/internal/gateway"
+	"github.com/tandem-hybrid/tandem/internal/health"
 	"github.com/tandem-hybrid/tandem/internal/operation"
 	"github.com/tandem-hybrid/tandem/internal/source"
 	"github.com/tandem-hybrid/tandem/internal/stream"
@@ -29,6 +31,8 @@ type running struct {
 	declarations declarations
 	operations   *operation.Operations
 	streams      *stream.Streams
+	health       *health.Services
+	chain        *chain.Chain
 	delivery     *delivery.Manager
 	sources      *source.Sources
 	auth         *auth.Auth
@@ -99,9 +103,28 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 	r.onStop(r.streams.Stop)
 	conditions := condition.New(condition.Options{Logger: logger})
 	metrics := prometheus.NewRegistry()
+
+	// Who answers: services, as far as they are checked.
+	r.health = health.New(health.Options{
+		Changed: func(service string, healthy bool) {
+			if healthy {
+				r.delivery.Recovered(service)
+			}
+		},
+		Metrics:   metrics,
+		UserAgent: "Tandem/" + opts.Version + " health check",
+		Logger:    logger,
+	})
+	r.onStop(r.health.Stop)
+
+	// Who is asked before anything is stored: deliveries put their request links into it, and publish their replies through it.
+	r.chain = chain.New(r.log, chain.Options{Timeout: opts.RequestTimeout, Logger: logger})
 	r.delivery = delivery.New(r.log, delivery.Options{
 		Services:    r.declarations.Service,
+		Through:     r.health.Through,
+		Healthy:     r.health.Healthy,
 		Secrets:     opts.Secrets,
+		Chain:       r.chain,
 		Egress:      opts.Egress,
 		Conditions:  conditions.Compile,
 		LedgerAge:   opts.LedgerAge,
@@ -117,13 +140,17 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 	r.gateway = gateway.New(r.log, gateway.Options{
 		Operations:    r.operations,
 		Streams:       r.streams,
+		Chain:         r.chain,
 		Conditions:    conditions.Compile,
+		Through:       r.health.Through,
 		MaxEventBytes: opts.MaxEventBytes,
 		Observe:       r.requests.observe,
 		Logger:        logger,
 	})
 	r.onStop(r.gateway.Stop)
-	r.sources = source.New(r.log, source.Options{Secrets: opts.Secrets, Metrics: metrics, Name: "Tandem/" + opts.Version, Logger: logger})
+	r.sources = source.New(r.chain, source.Options{Secrets: opts.Secrets, Metrics: metrics, Name: "Tandem/" + opts.Version, Logger: logger})
+	r.chain.Start()
+	r.onStop(r.chain.Stop)
 	if err := r.operations.Start(ctx); err != nil {
 		return nil, err
 	}
@@ -143,6 +170,7 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 	var draining atomic.Bool
 	apiHandler := api.New(api.Options{
 		Log:           r.log,
+		Chain:         r.chain,
 		Auth:          r.auth,
 		Streams:       r.streams,
 		Operations:    r.operations,
@@ -152,6 +180,7 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 		Ledger:        r.delivery,
 		Replays:       r.delivery,
 		Conditions:    conditions.Compile,
+		Services:      r.health.Status,
 		Config:        &configuration{declarations: &r.declarations, reload: s.Reload},
 		MaxEventBytes: opts.MaxEventBytes,
 		Window:        window,

@@ -14,8 +14,9 @@ type deliveriesCmd struct {
 	Event        string        `placeholder:"ID" help:"What became of the event with this id."`
 	Source       string        `placeholder:"URI" help:"Source of that event."`
 	Key          string        `placeholder:"KEY" help:"Events of this key."`
+	Flow         string        `placeholder:"ID" help:"Events of this flow, and requests whose chain failed."`
 	Position     string        `placeholder:"TOPIC/PARTITION/OFFSET" help:"The event at this position, whatever became of it."`
-	State        string        `placeholder:"STATE" help:"Deliveries in this state: delivered, dead, expired, discarded, unread, queued, sending, retrying, waiting, skipped, passed or unknown."`
+	State        string        `placeholder:"STATE" help:"Deliveries in this state: delivered, failed (a request whose chain was not stored), dead, expired, discarded, unread, queued, sending, retrying, waiting, skipped, passed or unknown."`
 	Since        time.Duration `placeholder:"2h" help:"Since this long ago."`
 	Until        time.Duration `placeholder:"1h" help:"Until this long ago."`
 	Count        int           `short:"n" placeholder:"N" default:"100" help:"End after N rows; 0 shows all (default: ${default})."`
@@ -36,7 +37,7 @@ Examples:
 }
 
 func (c *deliveriesCmd) Run(a *app) error {
-	q := tandem.DeliveryQuery{ID: c.Event, Source: c.Source, Key: c.Key, State: c.State}
+	q := tandem.DeliveryQuery{ID: c.Event, Source: c.Source, Key: c.Key, Flow: c.Flow, State: c.State}
 	if c.Position != "" {
 		p, err := tandem.ParsePosition(c.Position)
 		if err != nil {
@@ -115,6 +116,9 @@ func reasonOf(d *tandem.Delivery) string {
 
 // place shows the position of a delivery, or from where to where a range of them goes.
 func place(d *tandem.Delivery) string {
+	if d.Topic != "" {
+		return d.Topic + " (not stored)"
+	}
 	if d.To == 0 {
 		return d.Position.String()
 	}

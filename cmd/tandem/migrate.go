@@ -13,6 +13,7 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
+	"github.com/tandem-hybrid/tandem/internal/chain"
 	"github.com/tandem-hybrid/tandem/internal/config"
 	"github.com/tandem-hybrid/tandem/internal/delivery"
 	"github.com/tandem-hybrid/tandem/internal/migrate"
@@ -50,6 +51,7 @@ func rooms() []migrate.Room {
 	return []migrate.Room{
 		{Prefix: "file/"}, // names of topics
 		{Prefix: operation.Prefix},
+		{Prefix: chain.Prefix},
 		{Prefix: delivery.Prefix, Translate: func(ctx context.Context, from offsetmap.State, to *migrate.Moved, put func(string, []byte) error) error {
 			return delivery.Migrate(ctx, from, to, put)
 		}},

@@ -68,6 +68,8 @@ type subscriptionLink struct {
 	To      string         `json:"to"`
 	Mode    string         `json:"mode"`
 	Replies string         `json:"replies,omitempty"`
+
+	Parallel bool `json:"parallel,omitempty"` // with mode request
 }
 
 func topologyOf(o *server.Options) *topology {
@@ -162,7 +164,7 @@ func linkOfRoute(r *gateway.Route) routeLink {
 }
 
 func linkOfSubscription(s *tandem.Subscription) subscriptionLink {
-	l := subscriptionLink{Name: s.Name, Topics: s.Topics, Mode: "event", Replies: s.Replies, To: target(s)}
+	l := subscriptionLink{Name: s.Name, Topics: s.Topics, Mode: "event", Replies: s.Replies, Parallel: s.Parallel, To: target(s)}
 	if s.Mode != "" {
 		l.Mode = s.Mode
 	}
@@ -285,6 +287,9 @@ func (s *subscriptionLink) text(a *app) string {
 	}
 	if s.Replies != "" {
 		text += ", replies to " + s.Replies
+	}
+	if s.Parallel {
+		text += ", parallel"
 	}
 	return text
 }

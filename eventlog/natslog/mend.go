@@ -191,9 +191,11 @@ func (e *Engine) find1(ctx context.Context, u *unit) (first uint64, err error) {
 // repeated notes that the server knows the id of an item, as that of the message seq.
 func (e *Engine) repeated(c *call, it *item, seq uint64) {
 	it.seq, it.dup = seq, !c.lost || seq < c.from
-	if !it.dup { // our own first attempt, whose answer was lost
+	if seq >= c.p.endNow() { // whose answer was lost, to us or to the caller who publishes it again: its place is known, so it can be read
 		c.p.stored(&e.cache, seq, 1, int64(it.size), nil)
 		e.tell(c.p)
+	}
+	if !it.dup {
 		return
 	}
 	ctx, cancel := context.WithTimeout(e.ctx, e.opts.Timeout)

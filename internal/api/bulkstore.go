@@ -12,6 +12,10 @@ func (b *bulk) store(g *group) {
 	if len(g.lines) == 0 {
 		return
 	}
+	if b.a.opts.Chain.Has(b.p.topic) {
+		b.request(g)
+		return
+	}
 	receipts, errs, err := b.append(g.events)
 	if err != nil && !b.begun {
 		b.fail(err) // nothing was stored nor answered, so the answer is that
@@ -29,6 +33,25 @@ func (b *bulk) store(g *group) {
 			b.out = append(b.p.appendReceipt(b.out, &receipts[n]), '\n')
 		}
 		n++
+	}
+}
+
+// request publishes the events of a group to a topic with request links, one after another.
+func (b *bulk) request(g *group) {
+	ctx, cancel := b.p.patience(b.c)
+	defer cancel()
+	n := 0
+	for _, l := range g.lines {
+		if l.err != nil {
+			b.problem(l.number, l.err)
+			continue
+		}
+		r := b.a.requestOne(ctx, b.p.topic, &g.events[n])
+		if n++; r.err != nil {
+			b.problem(l.number, r.err)
+		} else if !b.p.minimal {
+			b.out = append(appendAnswered(b.out, &r, false), '\n')
+		}
 	}
 }
 

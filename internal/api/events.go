@@ -55,7 +55,7 @@ func (a *API) publishEach(c *call) func(context.Context, []tandem.Event) []tande
 		for i := range events {
 			o.stamp(&events[i], i, tandem.NewID())
 		}
-		out := a.log.AppendEach(ctx, o.topic, events)
+		out := a.opts.Chain.AppendEach(ctx, o.topic, events)
 		for i := range out {
 			if out[i].Err == nil {
 				a.metrics.published(o.topic, events[i:i+1])

@@ -1,17 +1,15 @@
 package api
 
 import (
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
-	"github.com/tandem-hybrid/tandem/internal/httpx"
 )
 
-var deliveryStates = []string{tandem.DeliveryDelivered, tandem.DeliveryDead, tandem.DeliveryExpired, tandem.DeliveryDiscarded, tandem.DeliveryUnread,
+var deliveryStates = []string{tandem.DeliveryDelivered, tandem.DeliveryFailed, tandem.DeliveryDead, tandem.DeliveryExpired, tandem.DeliveryDiscarded, tandem.DeliveryUnread,
 	tandem.DeliveryQueued, tandem.DeliverySending, tandem.DeliveryRetrying, tandem.DeliveryWaiting, tandem.DeliverySkipped, tandem.DeliveryPassed,
 	tandem.DeliveryUnknown}
 
@@ -19,7 +17,7 @@ func (a *API) listDeliveries(c *call) error {
 	if a.opts.Ledger == nil {
 		return notSupported("the ledger")
 	}
-	values, err := c.query("event", "source", "key", "position", "state", "since", "until", "after", "limit")
+	values, err := c.query("event", "source", "key", "flow", "position", "state", "since", "until", "after", "limit")
 	if err != nil {
 		return err
 	}
@@ -27,19 +25,19 @@ func (a *API) listDeliveries(c *call) error {
 	if err != nil {
 		return err
 	}
-	page, err := a.opts.Ledger.Deliveries(c.r.Context(), c.arg, q)
-	if err != nil {
-		return err
-	}
-	if page.Deliveries == nil {
-		page.Deliveries = []tandem.Delivery{}
-	}
-	if page.Next != "" {
-		c.linkNext(values, page.Next)
-	}
-	c.w.Header().Set("Cache-Control", "no-store")
-	httpx.WriteJSON(&c.w, http.StatusOK, &page)
-	return nil
+	return a.document(c, func() (any, string, error) {
+		page, err := a.opts.Ledger.Deliveries(c.r.Context(), c.arg, q)
+		if err != nil {
+			return nil, "", err
+		}
+		if page.Deliveries == nil {
+			page.Deliveries = []tandem.Delivery{}
+		}
+		if page.Next != "" {
+			c.linkNext(values, page.Next)
+		}
+		return &page, "", nil
+	})
 }
 
 func parseDeliveryQuery(values url.Values) (q tandem.DeliveryQuery, err error) {
@@ -47,7 +45,8 @@ func parseDeliveryQuery(values url.Values) (q tandem.DeliveryQuery, err error) {
 		return q, err
 	}
 	bad := faults{text: "the query is invalid"}
-	q.ID, q.Source, q.Key, q.State = values.Get("event"), values.Get("source"), values.Get("key"), values.Get("state")
+	q.ID, q.Source, q.Key = values.Get("event"), values.Get("source"), values.Get("key")
+	q.Flow, q.State = values.Get("flow"), values.Get("state")
 	if q.State != "" && !slices.Contains(deliveryStates, q.State) {
 		bad.add("state", "must be one of %s", strings.Join(deliveryStates, ", "))
 	}

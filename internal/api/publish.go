@@ -54,6 +54,10 @@ func (a *API) publish(c *call) error {
 	if err := a.parseOptions(c, mode, &p.options); err != nil {
 		return err
 	}
+	requests := a.opts.Chain.Has(p.topic)
+	if requests && p.accepted {
+		return acceptedBeside(p.topic)
+	}
 	if mode == tandem.ModeNDJSON {
 		return a.publishLines(c, p)
 	}
@@ -62,6 +66,9 @@ func (a *API) publish(c *call) error {
 	}
 	for i := range p.events {
 		p.stamp(&p.events[i], i, p.flow)
+	}
+	if requests {
+		return a.request(c, p, mode)
 	}
 	receipts, err := a.store(c, p)
 	if err != nil {

@@ -26,6 +26,7 @@ var rootFields = []field[server.Options]{
 	{name: "limits", read: func(p *parser, v value, o *server.Options) { object(p, v, limitFields, o) }},
 	{name: "egress", read: func(p *parser, v value, o *server.Options) { object(p, v, egressFields, o) }},
 	{name: "ledger", read: func(p *parser, v value, o *server.Options) { object(p, v, ledgerFields, o) }},
+	{name: "request", read: func(p *parser, v value, o *server.Options) { object(p, v, requestFields, o) }},
 	{name: "streams", read: func(p *parser, v value, o *server.Options) { object(p, v, streamsFields, &o.Streams) }},
 	{name: "services", read: func(p *parser, v value, o *server.Options) {
 		named(p, v, "services", validName, serviceFields, func(name string, s tandem.Service) {
@@ -118,11 +119,15 @@ var ledgerFields = []field[server.Options]{
 	}},
 }
 
-var serviceFields = []field[tandem.Service]{
-	{name: "url", read: func(p *parser, v value, s *tandem.Service) { p.url(v, &s.URL) }},
-	{name: "timeout", read: func(p *parser, v value, s *tandem.Service) { p.duration(v, &s.Timeout) }},
-	{name: "health", later: notYet},
-	{name: "breaker", later: notYet},
+var requestFields = []field[server.Options]{
+	{name: "timeout", read: func(p *parser, v value, o *server.Options) {
+		var d tandem.Duration
+		if p.duration(v, &d); d > tandem.Duration(time.Hour) {
+			p.bad(v, "%s is above 1h", v.node.Value)
+			return
+		}
+		o.RequestTimeout = time.Duration(d)
+	}},
 }
 
 var topicFields = []field[tandem.Topic]{

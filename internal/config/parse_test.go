@@ -42,11 +42,12 @@ func TestEveryKeyIsRead(t *testing.T) {
 		Data: filepath.Join("testdata", "var"), PublicAddr: ":8080", APIAddr: "0.0.0.0:8090",
 		Tokens:    []auth.Token{{Name: "ops", SHA256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", Roles: []string{"read", "publish", "operate", "pull"}}},
 		FreeBytes: 512 << 20, MaxEventBytes: 65536,
-		Egress: []string{"10.1.0.0/16", "hooks.internal"}, LedgerAge: 720 * time.Hour, LedgerBytes: 1 << 30,
+		Egress: []string{"10.1.0.0/16", "hooks.internal"}, LedgerAge: 720 * time.Hour, LedgerBytes: 1 << 30, RequestTimeout: 10 * time.Second,
 		Streams: stream.Options{MaxStreams: 50_000, MaxPerPrincipal: 20, MaxPerAddress: 200, MaxAge: -1, ReconnectRate: 500, WaitingBytes: 128 << 20},
 		Services: []tandem.Service{
 			{Name: "accounts", URL: "http://127.0.0.1:9000"},
-			{Name: "orders", URL: "https://orders.internal/base", Timeout: tandem.Duration(2 * time.Second)},
+			{Name: "orders", URL: "https://orders.internal/base", Others: []string{"http://10.0.0.2:9001/base"}, Timeout: tandem.Duration(2 * time.Second),
+				Health: &tandem.Health{Path: "/healthz?deep=1", Interval: tandem.Duration(10 * time.Second), Timeout: tandem.Duration(500 * time.Millisecond), Healthy: 2, Unhealthy: 4}},
 		},
 		Topics: []tandem.Topic{
 			{Name: "orders", Partitions: 16, Retention: tandem.Duration(720 * time.Hour), RetentionBytes: 10e9, Key: "data.customer.id", Source: "/shop", Type: "order.placed"},
@@ -67,6 +68,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 			{Match: "GET /operations/{id}", Operation: &gateway.Operation{Public: true}, Authorize: gateway.Authorizers{{Service: "accounts"}}},
 		},
 		Subscriptions: []tandem.Subscription{
+			{Name: "fraud", Topics: []string{"orders"}, Service: "orders", Mode: "request", Parallel: true},
 			{Name: "ship", Topics: []string{"orders", "orders.*"}, Service: "orders", Path: "/events", Secret: "env:SHIP_SECRET", Mode: "event",
 				Filter: filter(`{"any":[{"type":"order.placed"},{"prefix":{"type":"order.paid"}},{"not":{"exact":{"priority":"3","gift":"true"}}}]}`),
 				From:   "2026-01-31T08:00:00Z", Replies: "audit", Attempts: 5, Timeout: tandem.Duration(4 * time.Second),
@@ -95,7 +97,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b tandem.Filter) bool { return a.String() == b.String() }), cmpopts.IgnoreUnexported(stream.Options{})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if len(warnings) != 1 || warnings[0].String() != `testdata/every.yaml:31:22: subscriptions.ship.topics[1]: "orders.*" matches no topic of this file` {
+	if len(warnings) != 1 || warnings[0].String() != `testdata/every.yaml:33:22: subscriptions.ship.topics[1]: "orders.*" matches no topic of this file` {
 		t.Errorf("warnings: %v", warnings)
 	}
 }
@@ -103,7 +105,12 @@ func TestEveryKeyIsRead(t *testing.T) {
 // TestWarnings: a topic that a file names and does not declare may come into being later, but probably has another name.
 func TestWarnings(t *testing.T) {
 	const file = `topics: {chat: }
-services: {a: {url: "http://b"}}
+services: {a: {url: "http://b"}, h: {url: "http://b", health: {path: /healthz}}}
+subscriptions:
+  u: {topics: [chat], service: a, mode: request}
+  c: {topics: [chat], service: h, mode: request}
+  e: {topics: [chat], service: a}
+  l: {topics: [chat], url: "http://b", mode: request}
 routes:
   - {match: GET /a, stream: {topics: [chat], publish: {topic: chta, type: said}}}
   - {match: GET /b, stream: {topics: [chat, talk.*], publish: {topic: chat, type: said}}}
@@ -118,9 +125,10 @@ routes:
 		got = append(got, w.String())
 	}
 	want := []string{
-		`t.yaml:4:63: routes[0].stream.publish.topic: topic "chta" is not declared in this file; did you mean "chat"?`,
-		`t.yaml:5:45: routes[1].stream.topics[1]: "talk.*" matches no topic of this file`,
-		`t.yaml:6:29: routes[2].topic: topic "said" is not declared in this file; declare it under topics, or create it through the API before it is used`,
+		`t.yaml:4:32: subscriptions.u.service: a request link calls "a", which has no health check; add "health: {path: /healthz}" to the service`,
+		`t.yaml:9:63: routes[0].stream.publish.topic: topic "chta" is not declared in this file; did you mean "chat"?`,
+		`t.yaml:10:45: routes[1].stream.topics[1]: "talk.*" matches no topic of this file`,
+		`t.yaml:11:29: routes[2].topic: topic "said" is not declared in this file; declare it under topics, or create it through the API before it is used`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -177,11 +185,11 @@ func TestFaults(t *testing.T) {
 		// Keys.
 		{"unknown key", "topics:\n  a: {retenton: 1h}", `t.yaml:2:7: topics.a: unknown key "retenton"; did you mean "retention"?`},
 		{"swapped letters", "tpoics: {}", `t.yaml:1:1: unknown key "tpoics"; did you mean "topics"?`},
-		{"strange key", "xyzzy: 1", `t.yaml:1:1: unknown key "xyzzy"; allowed: data, public, api, engine, limits, egress, ledger, streams, services, topics, routes, sources, subscriptions`},
+		{"strange key", "xyzzy: 1", `t.yaml:1:1: unknown key "xyzzy"; allowed: data, public, api, engine, limits, egress, ledger, request, streams, services, topics, routes, sources, subscriptions`},
 		{"other case", "Topics: {}", `t.yaml:1:1: unknown key "Topics"; did you mean "topics"?`},
 		{"key twice", "data: a\ndata: b", `t.yaml:2:1: key "data" is given twice; the first is in line 1`},
 		{"name twice", "topics:\n  a:\n  a:", `t.yaml:3:3: topics: key "a" is given twice; the first is in line 2`},
-		{"merge key", "x: &x {a: 1}\ntopics: {a: {<<: *x}}", `t.yaml:1:1: unknown key "x"; allowed: data, public, api, engine, limits, egress, ledger, streams, services, topics, routes, sources, subscriptions|t.yaml:2:14: topics.a: merge keys ("<<") are not supported; repeat the keys, or use an alias for a whole value`},
+		{"merge key", "x: &x {a: 1}\ntopics: {a: {<<: *x}}", `t.yaml:1:1: unknown key "x"; allowed: data, public, api, engine, limits, egress, ledger, request, streams, services, topics, routes, sources, subscriptions|t.yaml:2:14: topics.a: merge keys ("<<") are not supported; repeat the keys, or use an alias for a whole value`},
 		{"key of a list", "topics: {[a]: {}}", `t.yaml:1:10: topics: a key must be text, not a list`},
 		{"long key", strings.Repeat("k", 300) + ": 1", `t.yaml:1:1: a key is longer than 256 bytes`},
 		// YAML.
@@ -189,8 +197,8 @@ func TestFaults(t *testing.T) {
 		{"unclosed", "topics: {a: ", `t.yaml:1:1: not YAML: did not find expected node content`},
 		{"unknown alias", "topics: {a: *b}", `t.yaml:1:1: not YAML: unknown anchor 'b' referenced`},
 		{"two documents", "data: a\n---\ndata: b", `t.yaml:2:1: a second document begins here; a configuration is one document`},
-		{"a list", "- a", `t.yaml:1:1: must be a mapping with the keys data, public, api, engine, limits, egress, ledger, streams, services, topics, routes, sources, subscriptions, not a list`},
-		{"text", "hello", `t.yaml:1:1: must be a mapping with the keys data, public, api, engine, limits, egress, ledger, streams, services, topics, routes, sources, subscriptions, not "hello"`},
+		{"a list", "- a", `t.yaml:1:1: must be a mapping with the keys data, public, api, engine, limits, egress, ledger, request, streams, services, topics, routes, sources, subscriptions, not a list`},
+		{"text", "hello", `t.yaml:1:1: must be a mapping with the keys data, public, api, engine, limits, egress, ledger, request, streams, services, topics, routes, sources, subscriptions, not "hello"`},
 		// Types.
 		{"number for text", "data: 12", `t.yaml:1:7: data: must be text, not the number 12; put it in quotes: "12"`},
 		{"nothing for text", "data:", `t.yaml:1:6: data: has no value`},
@@ -230,8 +238,23 @@ func TestFaults(t *testing.T) {
 		{"half a certificate", "engine: {nats: {url: \"nats://b\", tls: {cert: env:C}}}", `t.yaml:1:39: engine.nats.tls: cert and key belong together`},
 		{"adopted elsewhere", "topics: {a: {kafka: {topic: A}}}", `t.yaml:1:21: topics.a.kafka: needs the engine kafka; the engine is embedded`},
 		// Not supported yet.
+		{"no URL in a list", "services: {a: {url: []}}", `t.yaml:1:21: services.a.url: is empty; name a URL`},
+		{"a bad URL in a list", "services: {a: {url: [\"http://a\", \"b\"]}}", `t.yaml:1:34: services.a.url[1]: must be a URL such as http://127.0.0.1:9000`},
+		{"another path", "services: {a: {url: [\"http://a/x\", \"http://b/y\"]}}", `t.yaml:1:36: services.a.url[1]: "http://b/y" has another path than "http://a/x"`},
+		{"the same URL", "services: {a: {url: [\"http://a\", \"http://a\"]}}", `t.yaml:1:34: services.a.url[1]: "http://a" is there twice`},
+		{"a check of nothing", "services: {a: {url: \"http://a\", health: {}}}", `t.yaml:1:41: services.a.health: "path" is missing`},
+		{"no path", "services: {a: {url: \"http://a\", health: {path: healthz}}}", `t.yaml:1:48: services.a.health.path: "healthz" is not a path such as /healthz`},
+		{"checks too often", "services: {a: {url: \"http://a\", health: {path: /, interval: 1ms}}}", `t.yaml:1:61: services.a.health.interval: 1ms is outside 100ms to 1h0m0s`},
+		{"a check that is not over", "services: {a: {url: \"http://a\", health: {path: /, timeout: 6s}}}", `t.yaml:1:60: services.a.health.timeout: 6s is not between 0 and the interval, 5s`},
+		{"a count of none", "services: {a: {url: \"http://a\", health: {path: /, healthy: 0}}}", `t.yaml:1:60: services.a.health.healthy: 0 is outside 1 to 100`},
 		{"schema", "topics: {a: {schema: a.json}}", `t.yaml:1:14: topics.a.schema: not supported yet; events are not checked against a schema`},
-		{"request mode", "topics: {a: }\nservices: {b: {url: \"http://b\"}}\nsubscriptions: {s: {topics: [a], service: b, mode: request}}", `t.yaml:3:52: subscriptions.s.mode: "request" is not supported yet; the mode is "event"`},
+		// Request mode.
+		{"request pulled", "topics: {a: }\nsubscriptions: {s: {topics: [a], pull: {}, mode: request}}", `t.yaml:2:50: subscriptions.s.mode: cannot be request beside pull: nobody is called`},
+		{"request to a broker", "topics: {a: }\nsubscriptions: {s: {topics: [a], amqp: {url: env:A, queue: q}, mode: request}}", `t.yaml:2:70: subscriptions.s.mode: cannot be request beside amqp: a broker does not answer`},
+		{"request in batches", "topics: {a: }\nsubscriptions: {s: {topics: [a], url: \"http://c\", mode: request, content: batch}}", `t.yaml:2:75: subscriptions.s.content: cannot be batch in mode request: events are sent one by one`},
+		{"parallel events", "topics: {a: }\nsubscriptions: {s: {topics: [a], url: \"http://c\", parallel: true}}", `t.yaml:2:61: subscriptions.s.parallel: goes with mode: request`},
+		{"other mode", "topics: {a: }\nsubscriptions: {s: {topics: [a], url: \"http://c\", mode: ask}}", `t.yaml:2:57: subscriptions.s.mode: "ask" is not allowed; allowed: event, request`},
+		{"long chain", "request: {timeout: 2h}", `t.yaml:1:20: request.timeout: 2h is above 1h`},
 		// Streams.
 		{"unknown key of streams", "streams:\n  {maxAge: 1h,\n  maxPerAdress: 5}", `t.yaml:3:3: streams: unknown key "maxPerAdress"; did you mean "maxPerAddress"?`},
 		{"no streams", "streams: {max: 0}", `t.yaml:1:16: streams.max: 0 is outside 1 to 1000000`},

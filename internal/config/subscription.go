@@ -38,12 +38,9 @@ var subscriptionFields = []field[tandem.Subscription]{
 	}},
 	{name: "batchSize", read: func(p *parser, v value, s *tandem.Subscription) { p.integer(v, &s.BatchSize, 1, tandem.MaxBatchSize) }},
 	{name: "mode", read: func(p *parser, v value, s *tandem.Subscription) {
-		if v.node.Value == "request" {
-			p.bad(v, `"request" is not supported yet; the mode is "event"`)
-			return
-		}
-		p.word(v, &s.Mode, "event")
+		p.word(v, &s.Mode, tandem.DeliverEvent, tandem.DeliverRequest)
 	}},
+	{name: "parallel", read: func(p *parser, v value, s *tandem.Subscription) { p.boolean(v, &s.Parallel) }},
 	{name: "from", read: func(p *parser, v value, s *tandem.Subscription) { p.from(v, &s.From) }},
 	{name: "replies", read: func(p *parser, v value, s *tandem.Subscription) { p.topic(v, &s.Replies) }},
 	{name: "ordering", read: func(p *parser, v value, s *tandem.Subscription) {

@@ -30,8 +30,10 @@ func (m *Manager) Apply(ctx context.Context, declared []tandem.Subscription) err
 		return err
 	}
 	named := map[string]bool{}
+	order := make(map[string]int, len(declared))
 	for i := range declared {
 		named[declared[i].Name] = true
+		order[declared[i].Name] = i
 	}
 	for _, s := range m.sorted() {
 		c := s.configuration()
@@ -39,7 +41,14 @@ func (m *Manager) Apply(ctx context.Context, declared []tandem.Subscription) err
 			changes = append(changes, &change{s: s, mutate: func(c *config) { c.Orphan = true }})
 		}
 	}
-	return m.change(ctx, changes)
+	if err := m.change(ctx, changes); err != nil {
+		return err
+	}
+	m.mu.Lock()
+	m.order = order
+	m.mu.Unlock()
+	m.relink()
+	return nil
 }
 
 // declareAll returns what makes the declarations of the file so. They are looked at side by side, since each may ask the log for the ends of

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/tandem-hybrid/tandem/eventlog"
+	"github.com/tandem-hybrid/tandem/internal/chain"
 )
 
 // maxUncommitted is how many outcomes may wait to be stored before nothing more is sent: it bounds what is repeated after a
@@ -23,6 +24,7 @@ type result struct {
 	took       time.Duration
 	retryAfter time.Duration
 	replies    []eventlog.TopicEvent
+	followed   *chain.Followed // replies among it, where they went through request links
 }
 
 // kick starts as many workers as there is work for. Called with mu held whenever something may have become ready.

@@ -7,6 +7,7 @@ import (
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
+	"github.com/tandem-hybrid/tandem/internal/chain"
 )
 
 const (
@@ -35,6 +36,8 @@ type answer struct {
 	d       *delivery
 	rec     *tandem.Record
 	replies []eventlog.TopicEvent
+	// followed is nil unless the replies went through request links.
+	followed *chain.Followed
 }
 
 // loop commits and keeps the time of retries and probes.
@@ -232,7 +235,33 @@ func (s *subscription) cursors(t *track) []byte {
 // commitMu held.
 func (s *subscription) store(ctx context.Context, g *group) (refused bool, err error) {
 	s.stuck = g
-	err = s.commit(ctx, g)
+	receipts, failed := s.commit(ctx, g)
+	refused, err = s.committed(g, failed)
+	if err == nil {
+		tellChains(g, receipts, failed)
+	}
+	return refused, err
+}
+
+// tellChains says what became of replies that went through request links. One that goes back to be stored alone is told then. Called
+// without mu, since links are subscriptions, too.
+func tellChains(g *group, receipts []tandem.Receipt, failed error) {
+	first := 0
+	for i := range g.answered {
+		a := &g.answered[i]
+		switch {
+		case a.followed == nil:
+		case failed == nil:
+			a.followed.Stored(receipts[first : first+len(a.replies)])
+		case len(g.answered) == 1:
+			a.followed.Failed(failed)
+		}
+		first += len(a.replies)
+	}
+}
+
+// committed takes the result of a commit.
+func (s *subscription) committed(g *group, err error) (refused bool, _ error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {

@@ -145,12 +145,8 @@ func (m *Manager) check(sub *tandem.Subscription, trusted bool) error {
 		}
 	}
 	m.bindFilter(bad, "/filter", &sub.Filter)
-	switch sub.Mode {
-	case "", "event":
-	case "request":
-		return tandem.Errorf(tandem.CodeUnsupported, "mode request is not supported yet").WithField("/mode", "must be event")
-	default:
-		bad.WithField("/mode", "%q is not event", sub.Mode)
+	if err := m.checkMode(bad, sub); err != nil {
+		return err
 	}
 	if _, err := tandem.ParseStart(sub.From); err != nil {
 		bad.WithField("/from", "%q is not earliest, latest or an RFC 3339 time", sub.From)
@@ -173,7 +169,7 @@ func sameDeclaration(a, b *tandem.Subscription) bool {
 
 // sameSelection reports whether both read the same events.
 func sameSelection(a, b *tandem.Subscription) bool {
-	return slices.Equal(a.Topics, b.Topics) && a.Filter.String() == b.Filter.String()
+	return slices.Equal(a.Topics, b.Topics) && a.Filter.String() == b.Filter.String() && isRequest(a) == isRequest(b)
 }
 
 func matchesTopic(sub *tandem.Subscription, topic string) bool {

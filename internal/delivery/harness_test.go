@@ -58,9 +58,11 @@ func (f *endpointFake) RoundTrip(r *http.Request) (*http.Response, error) {
 		return nil, err
 	}
 	n, _ := strconv.Atoi(r.Header.Get(tandem.HeaderAttempt))
-	pos, err := tandem.ParsePosition(r.Header.Get(tandem.HeaderPosition))
-	if err != nil {
-		return nil, err
+	var pos tandem.Position // none of a request link
+	if p := r.Header.Get(tandem.HeaderPosition); p != "" {
+		if pos, err = tandem.ParsePosition(p); err != nil {
+			return nil, err
+		}
 	}
 	a := attemptSeen{id: e.ID, key: e.Subject, attempt: n, position: pos, at: time.Now(), header: r.Header, body: body}
 	f.mu.Lock()

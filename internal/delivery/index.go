@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/chain"
 	"github.com/tandem-hybrid/tandem/internal/match"
 )
 
@@ -22,6 +23,7 @@ type entry struct {
 	from   *places
 	until  *places // from of the next version; nil for the last
 
+	taken  bool          // of mode request: what it took before it was stored is not for it
 	costly bool          // the filter has conditions
 	batch  uint64        // of the reader, that spent is of
 	spent  time.Duration // on the filter
@@ -53,6 +55,9 @@ func (ix *index) offer(p *sharedPart, rec *tandem.Record) {
 func (e *entry) offer(p *sharedPart, rec *tandem.Record, batch uint64) {
 	part, offset := rec.Position.Partition, rec.Position.Offset
 	if offset < e.from.at(e.track.topic, part) || e.until != nil && offset >= e.until.at(e.track.topic, part) {
+		return
+	}
+	if e.taken && chain.Took(&rec.Event, e.s.name) {
 		return
 	}
 	pt := &e.track.parts[part]
@@ -94,7 +99,8 @@ func (s *subscription) entries(r *reader) []*entry {
 	versions := s.versions()
 	for i := range versions {
 		v := &versions[i]
-		e := &entry{s: s, track: t, filter: v.Declaration.Filter, from: &v.From, costly: v.Declaration.Filter.Conditional()}
+		e := &entry{s: s, track: t, filter: v.Declaration.Filter, from: &v.From, taken: isRequest(&v.Declaration),
+			costly: v.Declaration.Filter.Conditional()}
 		if i+1 < len(versions) {
 			e.until = &versions[i+1].From
 			if s.isPast(t, e.until) {
@@ -136,7 +142,7 @@ func (s *subscription) filterOf(t *track, rec *tandem.Record) (f tandem.Filter, 
 	for i := len(versions) - 1; i >= 0; i-- {
 		v := &versions[i]
 		if rec.Position.Offset >= v.From.at(t.topic, rec.Position.Partition) {
-			return v.Declaration.Filter, matchesTopic(&v.Declaration, t.name)
+			return v.Declaration.Filter, matchesTopic(&v.Declaration, t.name) && !(isRequest(&v.Declaration) && chain.Took(&rec.Event, s.name))
 		}
 	}
 	return tandem.Filter{}, false

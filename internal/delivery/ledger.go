@@ -16,6 +16,7 @@ import (
 //	delivery/s/NAME/segment/SEG                 what a segment holds: sizes, and between which offsets (binary)
 //	delivery/s/NAME/ledger/SEG/event/PLACE/EPOCH  a delivery that took more than one attempt or was not delivered (JSON)
 //	delivery/s/NAME/ledger/SEG/range/EPOCH/END    a range that expired or was sought over, by its end (JSON)
+//	delivery/s/NAME/ledger/SEG/request/ID          a call of a request chain that failed (JSON)
 //	delivery/s/NAME/ledger/SEG/run/PLACE/EPOCH    deliveries of a partition that took one attempt: the offset of the first, then a few bytes each
 //	delivery/s/NAME/horizon                     since when nothing is missing (JSON)
 const (
@@ -23,9 +24,10 @@ const (
 	kindSegment = "segment/"
 	keyHorizon  = "horizon"
 
-	ledgerEvent = "event/"
-	ledgerRange = "range/"
-	ledgerRun   = "run/"
+	ledgerEvent   = "event/"
+	ledgerRange   = "range/"
+	ledgerRequest = "request/"
+	ledgerRun     = "run/"
 )
 
 // ledger is what a subscription knows of its ledger. Guarded by subscription.mu.
@@ -212,8 +214,11 @@ func (s *subscription) collectLedger(ops []driver.StateOp) []driver.StateOp {
 func (s *subscription) appendRow(ops []driver.StateOp, e *outcome) []driver.StateOp {
 	seg := s.ledger.find(e.seg)
 	key := s.ledgerKey(e.seg, ledgerEvent) + eventKey(e.where, e.epoch)
-	if e.row.isRange {
+	switch {
+	case e.row.isRange:
 		key = s.ledgerKey(e.seg, ledgerRange) + rangeKey(e.epoch, e.where)
+	case e.row.isRequest:
+		key = s.ledgerKey(e.seg, ledgerRequest) + tandem.NewID()
 	}
 	value := jsonValue(e.row)
 	ops = append(ops, driver.StateOp{Key: key, Value: value})
@@ -222,9 +227,10 @@ func (s *subscription) appendRow(ops []driver.StateOp, e *outcome) []driver.Stat
 	}
 	seg.bytes += uint64(len(key) + len(value))
 	seg.at.include(uint64(e.at), uint64(e.at))
-	if e.row.isRange {
+	switch {
+	case e.row.isRange:
 		seg.ranges.include(e.row.From, e.offset-1)
-	} else {
+	case !e.row.isRequest:
 		seg.events.include(e.offset, e.offset)
 	}
 	if e.row.State == tandem.DeliveryExpired {

@@ -68,7 +68,7 @@ func (a *asking) readPartition(ctx context.Context, info *eventlog.TopicInfo, pa
 // mayWant tells cheaply that an event is not asked for.
 func (a *asking) mayWant(w where, topic string, rec *tandem.Record, js judges) bool {
 	q := a.q
-	if q.ID != "" && rec.ID != q.ID || q.Source != "" && rec.Source != q.Source || q.Key != "" && rec.Ordering() != q.Key {
+	if q.ID != "" && rec.ID != q.ID || q.Source != "" && rec.Source != q.Source || q.Key != "" && rec.Ordering() != q.Key || q.Flow != "" && rec.Meta.Flow != q.Flow {
 		return false
 	}
 	if q.State != tandem.DeliverySkipped && q.State != tandem.DeliveryUnread {
@@ -177,9 +177,10 @@ func (a *asking) fromRow(kind, rest string, value []byte, rows []outcomeFound) (
 	}
 	var w where
 	var epoch uint64
-	if kind == ledgerRange {
+	switch kind {
+	case ledgerRange:
 		w, epoch, err = parseRangeKey(rest)
-	} else {
+	case ledgerEvent:
 		w, epoch, err = parseEventKey(rest)
 	}
 	if err != nil {
@@ -236,6 +237,10 @@ func (a *asking) complete(ctx context.Context, rows []outcomeFound) error {
 		return err
 	}
 	for _, r := range rows {
+		if r.w.topic == 0 {
+			a.add(r.d)
+			continue
+		}
 		if r.run || readsLog(a.q) || r.d.ID == "" && r.d.To == 0 {
 			rec, err := a.m.readOne(ctx, r.w)
 			if err != nil {

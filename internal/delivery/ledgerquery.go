@@ -102,7 +102,7 @@ type place struct {
 
 // fingerprint tells one query from another.
 func fingerprint(q *tandem.DeliveryQuery) string {
-	sum := tandem.Fingerprint(q.ID, q.Source, q.Key, q.State, rfc3339(q.Since), rfc3339(q.Until))
+	sum := tandem.Fingerprint(q.ID, q.Source, q.Key, q.Flow, q.State, rfc3339(q.Since), rfc3339(q.Until))
 	return hex.EncodeToString(sum[:4])
 }
 
@@ -124,7 +124,7 @@ func checkQuery(q *tandem.DeliveryQuery) (at place, err error) {
 	if q.Source != "" && q.ID == "" {
 		bad.WithField("source", "goes with event")
 	}
-	if q.Position != nil && (q.ID != "" || q.Key != "" || q.State != "" || !q.Since.IsZero() || !q.Until.IsZero() || q.After != "") {
+	if q.Position != nil && (q.ID != "" || q.Key != "" || q.Flow != "" || q.State != "" || !q.Since.IsZero() || !q.Until.IsZero() || q.After != "") {
 		bad.WithField("position", "stands alone: it is one event")
 	}
 	at = place{Query: fingerprint(q), Phase: firstPhase(q)}
@@ -140,7 +140,7 @@ func checkQuery(q *tandem.DeliveryQuery) (at place, err error) {
 	return at, nil
 }
 
-var deliveryStates = []string{tandem.DeliveryDelivered, tandem.DeliveryDead, tandem.DeliveryExpired, tandem.DeliveryDiscarded, tandem.DeliveryUnread,
+var deliveryStates = []string{tandem.DeliveryDelivered, tandem.DeliveryFailed, tandem.DeliveryDead, tandem.DeliveryExpired, tandem.DeliveryDiscarded, tandem.DeliveryUnread,
 	tandem.DeliveryQueued, tandem.DeliverySending, tandem.DeliveryRetrying, tandem.DeliveryWaiting, tandem.DeliverySkipped, tandem.DeliveryPassed,
 	tandem.DeliveryUnknown}
 
@@ -163,13 +163,13 @@ func readsLog(q *tandem.DeliveryQuery) bool {
 	case tandem.DeliverySkipped, tandem.DeliveryUnread, tandem.DeliveryUnknown:
 		return true
 	}
-	return q.ID != "" || q.Key != ""
+	return q.ID != "" || q.Key != "" || q.Flow != ""
 }
 
 // isOutcome reports whether the ledger has rows of a state.
 func isOutcome(state string) bool {
 	switch state {
-	case tandem.DeliveryDelivered, tandem.DeliveryDead, tandem.DeliveryExpired, tandem.DeliveryDiscarded, tandem.DeliveryPassed:
+	case tandem.DeliveryDelivered, tandem.DeliveryFailed, tandem.DeliveryDead, tandem.DeliveryExpired, tandem.DeliveryDiscarded, tandem.DeliveryPassed:
 		return true
 	}
 	return false
@@ -234,7 +234,7 @@ func (a *asking) add(d tandem.Delivery) { a.page.Deliveries = append(a.page.Deli
 // wants reports whether a row is asked for.
 func (a *asking) wants(d *tandem.Delivery) bool {
 	q := a.q
-	if q.State != "" && d.State != q.State || q.ID != "" && d.ID != q.ID || q.Source != "" && d.Source != q.Source || q.Key != "" && d.Key != q.Key {
+	if q.State != "" && d.State != q.State || q.ID != "" && d.ID != q.ID || q.Source != "" && d.Source != q.Source || q.Key != "" && d.Key != q.Key || q.Flow != "" && d.Flow != q.Flow {
 		return false
 	}
 	if q.Since.IsZero() && q.Until.IsZero() {

@@ -28,13 +28,16 @@ type row struct {
 	From  uint64 `json:"from,omitempty"`
 	Count uint64 `json:"count,omitempty"`
 
-	replaces uint64 // the segment of the row that this one takes the place of
-	isRange  bool
+	Flow string `json:"flow,omitempty"`
+
+	replaces  uint64 // the segment of the row that this one takes the place of
+	isRange   bool
+	isRequest bool // of a chain that failed: it has no place
 }
 
 // event takes over what names an event.
 func (r *row) event(rec *tandem.Record) {
-	r.Topic, r.ID, r.Source, r.Type, r.Key, r.Accepted = rec.Position.Topic, rec.ID, rec.Source, rec.Type, rec.Ordering(), rec.Meta.Accepted
+	r.Topic, r.ID, r.Source, r.Type, r.Key, r.Accepted, r.Flow = rec.Position.Topic, rec.ID, rec.Source, rec.Type, rec.Ordering(), rec.Meta.Accepted, rec.Meta.Flow
 }
 
 // aboutOf returns as much of an event as a row tells.
@@ -61,7 +64,10 @@ func parseRow(value []byte) (*row, error) {
 func (r *row) delivery(name string, w where, epoch uint64) tandem.Delivery {
 	d := tandem.Delivery{Subscription: name, Epoch: epoch, Position: tandem.Position{Topic: r.Topic, Partition: w.part, Offset: w.offset},
 		ID: r.ID, Source: r.Source, Type: r.Type, Key: r.Key, State: r.State, Reason: r.Reason, Attempts: r.Attempts, Probes: r.Probes,
-		History: r.History, DeadLetter: r.DeadLetter, Accepted: rfc3339(r.Accepted), Ended: rfc3339(r.Ended)}
+		History: r.History, DeadLetter: r.DeadLetter, Accepted: rfc3339(r.Accepted), Ended: rfc3339(r.Ended), Flow: r.Flow}
+	if w.topic == 0 {
+		d.Position, d.Topic = tandem.Position{}, r.Topic
+	}
 	return d
 }
 
@@ -79,7 +85,7 @@ func describeEvent(d *tandem.Delivery, rec *tandem.Record) {
 	if rec == nil {
 		return
 	}
-	d.ID, d.Source, d.Type, d.Key, d.Accepted = rec.ID, rec.Source, rec.Type, rec.Ordering(), rfc3339(rec.Meta.Accepted)
+	d.ID, d.Source, d.Type, d.Key, d.Flow, d.Accepted = rec.ID, rec.Source, rec.Type, rec.Ordering(), rec.Meta.Flow, rfc3339(rec.Meta.Accepted)
 	if len(d.History) == 1 && d.History[0].Wait == 0 {
 		if wait := d.History[0].At.Sub(rec.Meta.Accepted); wait > 0 {
 			d.History[0].Wait = tandem.Duration(wait.Round(time.Millisecond))

@@ -20,6 +20,7 @@ import (
 	"github.com/tandem-hybrid/tandem/eventlog"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
 	"github.com/tandem-hybrid/tandem/internal/amqp"
+	"github.com/tandem-hybrid/tandem/internal/chain"
 	"github.com/tandem-hybrid/tandem/internal/delivery/webhook"
 )
 
@@ -38,6 +39,8 @@ type Options struct {
 	Secrets func(ref string) (string, error)
 	// Conditions compiles the text of sql and cel in filters. Nil refuses them.
 	Conditions func(dialect, text string) (tandem.Condition, error)
+	// Chain calls the subscriptions of mode request, which it is given. Nil refuses them.
+	Chain *chain.Chain
 	// Egress names what requests may reach beside public addresses for URLs that came by Put: prefixes, addresses and hosts, which
 	// CheckEgress has checked. URLs of the file may lead anywhere.
 	Egress []string
@@ -46,6 +49,12 @@ type Options struct {
 	// Transport returns what carries the requests to a service, or to the host of a URL, in place of connections of the Manager's
 	// own; neither Egress nor certificates hold for it. It is asked for each target, and again when that changes.
 	Transport func(service string) http.RoundTripper
+
+	// Through returns what carries the requests to a service over what makes its connections. Nil means just that.
+	Through func(service tandem.Service, next http.RoundTripper) http.RoundTripper
+	// Healthy reports whether a service takes requests, and if not, why: then it counts as an endpoint that fails, and only probes are sent.
+	// It must be cheap, and its change be told by Recovered. Nil means they all do.
+	Healthy func(service string) (ok bool, reason string)
 
 	// DialAMQP makes the connections to RabbitMQ; nil means a net.Dialer.
 	DialAMQP func(ctx context.Context, network, address string) (net.Conn, error)
@@ -87,6 +96,7 @@ type Manager struct {
 	// following is held from reading the topics until all subscriptions follow them: a topic that appeared meanwhile must
 	// not be taken away again by the older list. Taken before subscription.mu.
 	following sync.Mutex
+	linking   sync.Mutex // held while the links of chains are listed, so that an older list never replaces a newer one
 
 	unread bool // only declarations are checked, without secrets
 	guard  *webhook.Guard
@@ -97,6 +107,7 @@ type Manager struct {
 	mu      sync.RWMutex // guards what follows
 	subs    map[string]*subscription
 	readers map[driver.ID]*reader
+	order   map[string]int // of the subscriptions that the file declares
 }
 
 var errStopped = errors.New("the delivery loop stops")
@@ -123,6 +134,12 @@ func New(log *eventlog.Log, opts Options) *Manager {
 	}
 	if opts.UserAgent == "" {
 		opts.UserAgent = "Tandem"
+	}
+	if opts.Through == nil {
+		opts.Through = func(_ tandem.Service, next http.RoundTripper) http.RoundTripper { return next }
+	}
+	if opts.Healthy == nil {
+		opts.Healthy = func(string) (bool, string) { return true, "" }
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
@@ -225,7 +242,9 @@ func (m *Manager) runAll(ctx context.Context, subs []*subscription) error {
 	for _, s := range subs {
 		g.Go(func() error { return tandem.Wrap("start subscription "+s.name, s.run(ctx)) })
 	}
-	return g.Wait()
+	err := g.Wait()
+	m.relink()
+	return err
 }
 
 // load reads all subscriptions of the log, once. Code: Unavailable after Stop.

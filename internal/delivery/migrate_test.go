@@ -16,6 +16,7 @@ import (
 	"github.com/tandem-hybrid/tandem/eventlog"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
 	"github.com/tandem-hybrid/tandem/eventlog/memlog"
+	"github.com/tandem-hybrid/tandem/internal/chain"
 	"github.com/tandem-hybrid/tandem/internal/migrate"
 	"github.com/tandem-hybrid/tandem/internal/offsetmap"
 )
@@ -40,7 +41,7 @@ func (b *bed) over(eng *memlog.Engine) {
 
 // rooms translate the state of deliveries alone.
 func rooms() []migrate.Room {
-	return []migrate.Room{{Prefix: Prefix, Translate: func(ctx context.Context, from offsetmap.State, to *migrate.Moved, put func(string, []byte) error) error {
+	return []migrate.Room{{Prefix: chain.Prefix}, {Prefix: Prefix, Translate: func(ctx context.Context, from offsetmap.State, to *migrate.Moved, put func(string, []byte) error) error {
 		return Migrate(ctx, from, to, put)
 	}}}
 }

@@ -41,6 +41,8 @@ func (t *translation) ledgerRecord(rest string, value []byte) error {
 		return t.row(start, rest, value)
 	case ledgerRange:
 		return t.rangeRow(start, rest, value)
+	case ledgerRequest: // it has no place
+		return t.ledgerPut(start, ledgerRequest+rest, value)
 	case ledgerRun:
 		return t.run(start, rest, value)
 	}

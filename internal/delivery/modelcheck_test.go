@@ -113,7 +113,7 @@ func (m *model) checkReplays(most int) {
 			if s.attempt > most {
 				m.t.Errorf("%s: attempt %d of %s", r.name, s.attempt, s.event)
 			}
-			taken[s.event] = taken[s.event] || s.ok
+			taken[s.event] = taken[s.event] || s.ok || s.maybe
 		}
 		for _, l := range m.lettersOf(r.name) {
 			taken[l.Event.ID] = true

@@ -85,19 +85,19 @@ func (s *subscription) untell(g *group) {
 }
 
 // commit stores a group: without its news if these cannot be.
-func (s *subscription) commit(ctx context.Context, g *group) error {
+func (s *subscription) commit(ctx context.Context, g *group) ([]tandem.Receipt, error) {
 	if g.news > 0 {
 		if err := s.m.needOperatorTopic(ctx); err != nil {
 			s.m.opts.Logger.Warn("delivery: operators cannot be told", "subscription", s.name, "error", err)
 			s.untell(g)
 		}
 	}
-	_, err := s.m.log.Commit(ctx, &g.tx)
+	receipts, err := s.m.log.Commit(ctx, &g.tx)
 	if err != nil && g.news > 0 && tandem.CodeOf(err) != tandem.CodePrecondition {
 		s.untell(g)
-		_, err = s.m.log.Commit(ctx, &g.tx)
+		receipts, err = s.m.log.Commit(ctx, &g.tx)
 	}
-	return err
+	return receipts, err
 }
 
 // needOperatorTopic makes the topic when it is first needed.

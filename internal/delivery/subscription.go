@@ -74,6 +74,7 @@ type subscription struct {
 	careful      int  // first attempts whose start is recorded, since an earlier process may have died of one of them
 
 	endpoint endpoint
+	breaker  requestBreaker
 	ledger   ledger
 	rules    *policy // nil, or of a declaration that may be old: ask policy
 	request  uint64  // counts requests

@@ -11,6 +11,7 @@ import (
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
+	"github.com/tandem-hybrid/tandem/internal/chain"
 	"github.com/tandem-hybrid/tandem/internal/httpx"
 )
 
@@ -36,8 +37,13 @@ type Streams interface {
 type Options struct {
 	Operations Operations // required for routes with operation
 	Streams    Streams    // required for routes with stream
+	// Chain publishes to topics with request links. Nil: no topic has any.
+	Chain *chain.Chain
 	// Conditions compiles the text of sql and cel in the filters of streams. Nil refuses them.
 	Conditions func(dialect, text string) (tandem.Condition, error)
+
+	// Through returns what carries the requests to a service over what makes its connections. Nil means just that.
+	Through func(service tandem.Service, next http.RoundTripper) http.RoundTripper
 
 	MaxEventBytes int          // default of Route.MaxBodyBytes on topic routes; zero means tandem.DefaultMaxEventBytes
 	Logger        *slog.Logger // nil means slog.Default
@@ -66,6 +72,12 @@ func New(log *eventlog.Log, opts Options) *Gateway {
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
+	}
+	if opts.Through == nil {
+		opts.Through = func(_ tandem.Service, next http.RoundTripper) http.RoundTripper { return next }
+	}
+	if opts.Chain == nil {
+		opts.Chain = chain.New(log, chain.Options{})
 	}
 	g := &Gateway{log: log, opts: opts, bodyTimeout: bodyTimeout}
 	// What the proxy logs is mostly clients that left.
@@ -101,7 +113,8 @@ type exchange struct {
 	principal               string
 	traceParent, traceState string
 
-	body     *body // of a request that is forwarded
+	replied  []tandem.Event // by request links
+	body     *body          // of a request that is forwarded
 	patience patience
 	op       tandem.Operation // begun for this request; no id: none
 	async    bool             // Prefer: respond-async

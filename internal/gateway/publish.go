@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -57,13 +58,23 @@ func (x *exchange) accepted(prefer httpx.Prefer, receipt tandem.Receipt) {
 	httpx.WriteJSON(x, http.StatusAccepted, publicReceipt{receipt.ID, receipt.Duplicate})
 }
 
-// append stores the event of the request, with what belongs to it.
+// append stores the event of the request, with what belongs to it, after the request links of its topic have taken it.
 func (x *exchange) append(ctx context.Context, tx *eventlog.Tx) (tandem.Receipt, error) {
+	if x.g.opts.Chain.Has(x.route.Topic) {
+		return x.request(ctx, tx)
+	}
 	receipts, err := x.g.log.Commit(ctx, tx)
 	if err == nil {
 		return receipts[0], nil
 	}
 	return tandem.Receipt{}, x.topicGone(err)
+}
+
+// request is append where the topic has request links. It keeps what they answered.
+func (x *exchange) request(ctx context.Context, tx *eventlog.Tx) (tandem.Receipt, error) {
+	res, err := x.g.opts.Chain.Publish(ctx, tx)
+	x.replied = res.Replies
+	return res.Receipt, x.topicGone(err)
 }
 
 // topicGone makes a missing topic of the route 503: the path is there, and somebody can make the topic.
@@ -211,24 +222,37 @@ func (x *exchange) publishAndWait(r *http.Request, ev *tandem.Event, prefer http
 		timeout = prefer.Wait
 		x.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(timeout/time.Second)))
 	}
-	// Before the event can be seen by anybody: its reply must not be faster.
-	w, err := x.g.replies.wait(r.Context(), x.route.respondTopics, wanted{x.flow, x.route.Respond.Type, ev.Source})
-	if err != nil {
-		return tandem.Errorf(tandem.CodeUnavailable, "the reply could not be waited for: %w", x.topicGone(err))
+	ctx, cancel := context.WithTimeout(r.Context(), timeout)
+	defer cancel()
+	want := wanted{x.flow, x.route.Respond.Type, ev.Source}
+	tx := &eventlog.Tx{Events: []eventlog.TopicEvent{{Topic: x.route.Topic, Event: *ev}}}
+	var receipt tandem.Receipt
+	var w *waiter
+	var err error
+	if x.g.opts.Chain.Has(x.route.Topic) {
+		receipt, err = x.request(ctx, tx)
+	} else {
+		// Before the event can be seen by anybody: its reply must not be faster.
+		if w, err = x.g.replies.wait(r.Context(), x.route.respondTopics, want); err != nil {
+			return tandem.Errorf(tandem.CodeUnavailable, "the reply could not be waited for: %w", x.topicGone(err))
+		}
+		defer w.leave()
+		receipt, err = x.append(r.Context(), tx)
 	}
-	defer w.leave()
-	receipt, err := x.append(r.Context(), &eventlog.Tx{Events: []eventlog.TopicEvent{{Topic: x.route.Topic, Event: *ev}}})
 	if err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), timeout)
-	defer cancel()
 	// A write timeout of the server was meant for answers that do not wait.
 	_ = http.NewResponseController(x.ResponseWriter).SetWriteDeadline(time.Time{})
-	var reply *tandem.Event
 	if receipt.Duplicate == tandem.DuplicateYes {
 		x.recall(r.Context(), receipt)
-		reply = x.g.replies.search(ctx, x.route.respondTopics, receipt.Cursor, wanted{x.flow, x.route.Respond.Type, ev.Source})
+		want.flow = x.flow
+	}
+	var reply *tandem.Event
+	if i := slices.IndexFunc(x.replied, func(e tandem.Event) bool { return e.Type == want.typ }); i >= 0 {
+		reply = &x.replied[i]
+	} else if w == nil || receipt.Duplicate == tandem.DuplicateYes {
+		reply = x.g.replies.search(ctx, x.route.respondTopics, receipt.Cursor, want)
 	} else {
 		reply = w.reply(ctx)
 	}

@@ -38,7 +38,7 @@ func (x *exchange) publishEach(ctx context.Context, events []tandem.Event) []tan
 	if len(good) == 0 {
 		return out
 	}
-	stored := x.g.log.AppendEach(ctx, x.route.Stream.Publish.Topic, good)
+	stored := x.g.opts.Chain.AppendEach(ctx, x.route.Stream.Publish.Topic, good)
 	for i := range out {
 		if out[i].Err == nil {
 			out[i], stored = stored[0], stored[1:]

@@ -15,11 +15,12 @@ const module = "github.com/tandem-hybrid/tandem"
 var rows = [][]string{
 	{"cmd/tandem"},
 	{"internal/compare", "internal/demo"},
-	{"internal/config", "examples/shop", "examples/fleet"},
+	{"internal/process"}, // child processes of the same binary: Tandem and the services of examples
+	{"internal/config", "examples/shop", "examples/fleet", "examples/kitchen"},
 	{"server"},
-	{"internal/api", "internal/gateway", "internal/operation", "internal/delivery", "internal/source", "internal/stream", "internal/flow", "internal/contract", "internal/console", "internal/migrate"},
-	{"internal/auth", "internal/browser"},                                       // who calls: the rooms ask it, it asks nobody; the module that pages load
-	{"internal/httpx", "internal/condition", "internal/match", "internal/amqp"}, // problems and JSON over HTTP; the conditions of filters; an index of filters; RabbitMQ
+	{"internal/api", "internal/gateway", "internal/operation", "internal/delivery", "internal/source", "internal/stream", "internal/health", "internal/flow", "internal/contract", "internal/console", "internal/migrate"},
+	{"internal/auth", "internal/browser"}, // who calls: the rooms ask it, it asks nobody; the module that pages load
+	{"internal/httpx", "internal/condition", "internal/match", "internal/amqp", "internal/chain"}, // problems and JSON over HTTP; the conditions of filters; an index of filters; RabbitMQ; request chains
 	{"eventlog/memlog", "eventlog/pebblelog", "eventlog/kafkalog", "eventlog/natslog", "eventlog/drivertest"},
 	{"eventlog"},
 	{"eventlog/stateindex", "eventlog/idindex"}, // what a process knows beside its engine: its state in order of keys, the ids it has read
@@ -48,6 +49,9 @@ var bans = []struct{ from, to, reason string }{
 	{"examples/fleet", "eventlog", "a vehicle speaks over the wire"},
 	{"examples/fleet", "server", "a vehicle speaks over the wire"},
 	{"examples/fleet", "client", "a vehicle needs no client of Tandem's"},
+	{"examples/kitchen", "eventlog", "a service is nothing but an HTTP handler"},
+	{"examples/kitchen", "server", "a service is nothing but an HTTP handler"},
+	{"examples/kitchen", "client", "who waits speaks over the wire"},
 }
 
 type pkg struct {

@@ -100,7 +100,7 @@ func CheckDeclared(s Source) error {
 	return nil
 }
 
-// Publisher stores events durably; eventlog.Log does.
+// Publisher stores events durably; chain.Chain does, after their request links have taken them.
 type Publisher interface {
 	Append(ctx context.Context, topic string, events []tandem.Event) ([]tandem.Receipt, error)
 }

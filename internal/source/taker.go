@@ -12,6 +12,7 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/internal/amqp"
+	"github.com/tandem-hybrid/tandem/internal/chain"
 )
 
 const (
@@ -236,7 +237,7 @@ func (t *taker) append(x *amqp.Consuming, pairs []pair) error {
 			}
 			t.taken.Add(float64(len(pairs)))
 			return x.Ack(pairs[len(pairs)-1].tag) // and all before it, which have been settled
-		case code == tandem.CodeInvalid || code == tandem.CodeTooLarge || code == tandem.CodeConflict:
+		case code == tandem.CodeInvalid || code == tandem.CodeTooLarge || code == tandem.CodeConflict || code == tandem.CodeRequestLink && (len(pairs) > 1 || chain.Refused(err)):
 			if len(pairs) == 1 {
 				return t.refuse(x, pairs[0].tag, err)
 			}

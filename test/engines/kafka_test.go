@@ -92,7 +92,8 @@ type opened struct {
 func conformance(brokers func(testing.TB) []string, skip map[string]string) drivertest.Harness {
 	return drivertest.Harness{
 		Open: func(t testing.TB) driver.Driver {
-			opts := kafkalog.Options{Brokers: brokers(t), Prefix: kafkaPrefix(t), Dir: t.TempDir() + "/state"}
+			opts := kafkalog.Options{Brokers: brokers(t), Prefix: kafkaPrefix(t), Dir: t.TempDir() + "/state",
+				HoldAtMost: 20 * time.Second} // on a busy machine
 			return opened{openKafka(t, opts), opts}
 		},
 		Reopen: func(t testing.TB, drv driver.Driver) driver.Driver {

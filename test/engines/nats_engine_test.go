@@ -3,7 +3,9 @@ package engines
 import (
 	"bytes"
 	"context"
+	"encoding/base64"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -379,5 +381,52 @@ func TestNATSLimits(t *testing.T) {
 	off := natsServer(t, func(o *server.Options) { o.JetStream = false })
 	if _, err := natslog.Open(t.Context(), natslog.Options{InProcess: off}); tandem.CodeOf(err) != tandem.CodeUnavailable || !strings.Contains(err.Error(), "JetStream") {
 		t.Errorf("a server without JetStream: %v", err)
+	}
+}
+
+// TestNATSPlaceOfARepeat: an event that the server has, of which this process has not heard, such as one whose answer was lost and that is
+// published again, can be read as soon as its publish is answered.
+func TestNATSPlaceOfARepeat(t *testing.T) {
+	s := natsServer(t, nil)
+	e := openNATS(t, natslog.Options{InProcess: s})
+	topic := createNATSTopic(t, e, tandem.Topic{Name: "t", Partitions: 1})
+	identified := func(id string) driver.Record {
+		return driver.Record{Topic: topic.ID, Event: natsEvent(id, "1"), Dedup: true, Identity: tandem.Fingerprint("t", "/test", id), Sum: 1}
+	}
+	first := driver.Batch{Records: []driver.Record{identified("0")}}
+	if err := e.Append(t.Context(), &first); err != nil {
+		t.Fatal(err)
+	}
+	nc, js := natsClient(t, s)
+	var stored *jetstream.RawStreamMsg
+	names := js.StreamNames(t.Context())
+	for name := range names.Name() {
+		stream, err := js.Stream(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if m, err := stream.GetMsg(t.Context(), first.Records[0].Offset); err == nil && m.Header.Get("ce-id") == "0" {
+			stored = m
+		}
+	}
+	if err := names.Err(); err != nil || stored == nil {
+		t.Fatalf("the message is in no stream: %v", err)
+	}
+	for n := 1; n <= 20; n++ {
+		m := nats.NewMsg(stored.Subject)
+		m.Data, m.Header = stored.Data, maps.Clone(stored.Header)
+		again := identified(fmt.Sprint(n))
+		m.Header["ce-id"] = []string{fmt.Sprint(n)}
+		m.Header.Set(nats.MsgIdHdr, base64.RawURLEncoding.EncodeToString(again.Identity[:]))
+		if _, err := nc.RequestMsg(m, 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		b := driver.Batch{Records: []driver.Record{again}}
+		if err := e.Append(t.Context(), &b); err != nil || !b.Records[0].Duplicate {
+			t.Fatalf("event %d is published again: duplicate %v, %v", n, b.Records[0].Duplicate, err)
+		}
+		if at, err := e.Bounds(t.Context(), topic.ID, 0); err != nil || at.End != b.Records[0].Offset+1 {
+			t.Fatalf("event %d is at %d, and the partition ends at %d, %v", n, b.Records[0].Offset, at.End, err)
+		}
 	}
 }

@@ -127,7 +127,7 @@ func TestBadInput(t *testing.T) {
 		{"unknown service", "PUT", "/v1/subscriptions/x", `{"topics":["orders"],"service":"nope"}`, []string{jsonType}, 400, "invalid", "/service"},
 		{"address of the network inside", "PUT", "/v1/subscriptions/x", `{"topics":["orders"],"url":"http://169.254.169.254/"}`, []string{jsonType}, 400, "invalid", "/url"},
 		{"secret in clear", "PUT", "/v1/subscriptions/x", `{"topics":["orders"],"service":"nope","secret":"whsec_abc"}`, []string{jsonType}, 400, "invalid", "/service /secret"},
-		{"request mode", "PUT", "/v1/subscriptions/x", `{"topics":["orders"],"service":"nope","mode":"request"}`, []string{jsonType}, 501, "unsupported", "/mode"},
+		{"request mode", "PUT", "/v1/subscriptions/x", `{"topics":["orders"],"pull":{},"mode":"request"}`, []string{jsonType}, 400, "invalid", "/mode"},
 
 		{"rebound name", "GET", "/v1/topics", "", []string{"Host: evil.example"}, 403, "forbidden", "Host"},
 		{"page of another origin", "POST", plain, "{}", []string{jsonType, "Origin: http://evil.example"}, 403, "forbidden", "Origin"},

@@ -39,7 +39,7 @@ func TestBadConfiguration(t *testing.T) {
 		{"not YAML", "topics: [\n", "tandem.yaml:1:1: not YAML"},
 		{"not built yet", "topics: {a: {schema: a.json}}\n", "topics.a.schema: not supported yet"},
 		{"other engine", "engine: kafka\n", `engine: "kafka" needs to know where`},
-		{"request mode", "services: {s: {url: \"http://127.0.0.1:1\"}}\ntopics: {a: {}}\nsubscriptions: {x: {topics: [a], service: s, mode: request}}\n", "subscriptions.x.mode"},
+		{"request mode", "services: {s: {url: \"http://127.0.0.1:1\"}}\ntopics: {a: {}}\nsubscriptions: {x: {topics: [a], service: s, mode: request, content: batch}}\n", "subscriptions.x.content"},
 		{"open to all", "api: {listen: \":0\"}\n", "without tokens"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -70,6 +70,8 @@ func single(t *Target, m *Message, now time.Time) (http.Header, []byte) {
 	f.set(tandem.HeaderFlow, rec.Meta.Flow)
 	if rec.Position.Topic != "" { // a test has no place
 		f.set(tandem.HeaderCause, tandem.Ref(rec.Position.Topic, rec.Source, rec.ID))
+	}
+	if rec.Position.Topic != "" && !m.Unstored {
 		f.set(tandem.HeaderPosition, rec.Position.String())
 	}
 	f.set(tandem.HeaderOperation, rec.Meta.Operation)

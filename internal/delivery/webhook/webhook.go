@@ -46,6 +46,7 @@ type Message struct {
 	Replay       int // number of the replay that it is part of; zero for none
 	Attempt      int // from 1
 	MaxAttempts  int
+	Unstored     bool // the event has a topic, and no place in it yet
 	Test         bool // marked as one that is no delivery
 }
 

@@ -1,0 +1,241 @@
+package delivery
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/chain"
+	"github.com/tandem-hybrid/tandem/internal/delivery/webhook"
+)
+
+// requestLink is a subscription of mode request as a link of chains. What it took is marked, and not delivered when it is read; what
+// came into the log another way, or while the mode changed, is delivered as an event.
+type requestLink struct {
+	s      *subscription
+	policy *policy // of the declaration in force when the table was made
+	slots  chan struct{}
+}
+
+var _ chain.Link = (*requestLink)(nil)
+
+func isRequest(sub *tandem.Subscription) bool { return sub.Mode == tandem.DeliverRequest }
+
+// checkMode reports what is wrong with the mode of a declaration. Code: Unsupported where there are no chains.
+func (m *Manager) checkMode(bad *tandem.Error, sub *tandem.Subscription) error {
+	switch {
+	case sub.Mode != "" && sub.Mode != tandem.DeliverEvent && sub.Mode != tandem.DeliverRequest:
+		bad.WithField("/mode", "%q is not event or request", sub.Mode)
+	case !isRequest(sub):
+		if sub.Parallel {
+			bad.WithField("/parallel", "goes with mode: request")
+		}
+	case m.opts.Chain == nil && !m.unread:
+		return tandem.Errorf(tandem.CodeUnsupported, "mode request is not supported here").WithField("/mode", "must be event")
+	case sub.Pull != nil:
+		bad.WithField("/mode", "cannot be request beside pull: nobody is called")
+	case sub.AMQP != nil:
+		bad.WithField("/mode", "cannot be request beside amqp: a broker does not answer")
+	case sub.Content == tandem.ContentBatch:
+		bad.WithField("/content", "cannot be batch in mode request: events are sent one by one")
+	}
+	return nil
+}
+
+// relink gives the chains the links in force, in declared order: those of the file first, then those of the API by age.
+func (m *Manager) relink() {
+	m.linking.Lock()
+	defer m.linking.Unlock()
+	type ordered struct {
+		link  *requestLink
+		first int
+		born  int64
+	}
+	var all []ordered
+	subs := m.sorted()
+	m.mu.RLock()
+	order := m.order
+	m.mu.RUnlock()
+	for _, s := range subs {
+		s.mu.Lock()
+		c := &s.config
+		if len(c.Versions) > 0 && isRequest(c.current()) && !c.Orphan && !c.Deleted && c.Until == nil {
+			l := &requestLink{s: s, policy: s.policy()}
+			if n := l.policy.decl.Concurrency; n > 0 {
+				l.slots = make(chan struct{}, n)
+			}
+			at, ok := order[s.name]
+			if !ok {
+				at = len(order)
+			}
+			all = append(all, ordered{l, at, c.Born})
+		}
+		s.mu.Unlock()
+	}
+	slices.SortStableFunc(all, func(a, b ordered) int {
+		return cmp.Or(cmp.Compare(a.first, b.first), cmp.Compare(a.born, b.born), strings.Compare(a.link.s.name, b.link.s.name))
+	})
+	links := make([]chain.Link, len(all))
+	for i := range all {
+		links[i] = all[i].link
+	}
+	m.opts.Chain.Use(links)
+}
+
+func (l *requestLink) Name() string { return l.s.name }
+
+func (l *requestLink) Parallel() bool { return l.policy.decl.Parallel }
+
+func (l *requestLink) Reads(topic string) bool { return matchesTopic(l.policy.decl, topic) }
+
+func (l *requestLink) Matches(ev *tandem.Event) bool { return l.policy.decl.Filter.Match(ev) }
+
+// Call makes one attempt to send an event. Trying again is left to the publisher.
+func (l *requestLink) Call(ctx context.Context, rec *tandem.Record) chain.Answer {
+	if l.slots != nil {
+		select {
+		case l.slots <- struct{}{}:
+			defer func() { <-l.slots }()
+		case <-ctx.Done():
+			return chain.Answer{Outcome: tandem.LinkTimeout, At: time.Now(), Reason: "as many requests as its concurrency allows are under way"}
+		}
+	}
+	s := l.s
+	at := time.Now()
+	epoch, why := s.admitsRequest(l.policy, at)
+	if why != "" {
+		return chain.Answer{Outcome: tandem.LinkUnavailable, At: at, Reason: why, Detail: why}
+	}
+	j := job{d: &delivery{epoch: epoch}, rec: rec, name: s.name, attempt: 1, policy: l.policy, decl: l.policy.decl}
+	a := l.send(ctx, &j)
+	a.At = at
+	return a
+}
+
+func (l *requestLink) send(ctx context.Context, j *job) chain.Answer {
+	s := l.s
+	target, err := s.target.get(ctx, s, j.decl)
+	if err != nil {
+		r := result{verdict: unreachable, detail: "no target: " + err.Error()}
+		s.requestEnded(l.policy, &r)
+		return chain.Answer{Outcome: tandem.LinkUnavailable, Reason: "it has no target", Detail: r.detail}
+	}
+	m := j.message()
+	m.MaxAttempts, m.Unstored = 1, true
+	got := webhook.Send(ctx, target, &m)
+	r := s.judge(j, &got)
+	s.requestEnded(l.policy, &r)
+	return chain.Answer{Outcome: linkOutcome(r.verdict, &got), Reason: reasonOf(&r, &got), Detail: r.detail, Status: got.Status, Took: got.Took,
+		Replies: r.replies, RetryAfter: r.retryAfter}
+}
+
+// linkOutcome is what an attempt means for a chain: "" for success.
+func linkOutcome(v verdict, a *webhook.Answer) tandem.LinkOutcome {
+	switch {
+	case v == delivered:
+		return ""
+	case a.Timeout:
+		return tandem.LinkTimeout
+	case v == refused, v == gone, v == failed:
+		return tandem.LinkRefused
+	}
+	return tandem.LinkUnavailable
+}
+
+// reasonOf says why an attempt failed, where that is not its status, and without what the service said.
+func reasonOf(r *result, a *webhook.Answer) string {
+	switch {
+	case a.Status != 0 && isSuccess(a.Status) && r.verdict == failed:
+		return r.detail // an invalid reply
+	case a.Connect:
+		return "no connection"
+	case a.Timeout:
+		return "its time was out"
+	case a.Err != nil:
+		return "the exchange broke off"
+	}
+	return ""
+}
+
+// requestBreaker is the breaker of a subscription in mode request. Guarded by subscription.mu.
+type requestBreaker struct {
+	row   int       // failures since the last success
+	opens time.Time // when one request is let through; zero: it is open
+	times int       // how often it closed since the last success
+}
+
+// admitsRequest begins a request, or says why none is made.
+func (s *subscription) admitsRequest(p *policy, now time.Time) (epoch uint64, why string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch g := &s.breaker; {
+	case s.cancel == nil || s.draining:
+		return 0, "it is not running"
+	case s.paused():
+		state, reason := s.state()
+		return 0, "it is " + state + ": " + reason
+	case p.decl.Breaker.Failures == 0 || g.opens.IsZero():
+	case now.Before(g.opens):
+		return 0, "its breaker is open"
+	default:
+		g.opens = now.Add(p.breakerWait(g.times)) // for the others, until this one shows how it is
+	}
+	s.sending++
+	return s.config.Epoch, ""
+}
+
+// breakerWait is how long the breaker stays open for the n-th time in a row.
+func (p *policy) breakerWait(n int) time.Duration {
+	if w := time.Duration(p.decl.Breaker.Wait); w > 0 {
+		return w
+	}
+	return p.probeWait(n, 0)
+}
+
+func (s *subscription) requestEnded(p *policy, r *result) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sending--
+	s.counts.add(r)
+	g := &s.breaker
+	if !r.verdict.isFailure() {
+		if r.verdict == delivered {
+			s.delivered++
+		} else {
+			s.failures++
+		}
+		*g = requestBreaker{}
+		return
+	}
+	s.failures++
+	g.row++
+	if limit := p.decl.Breaker.Failures; limit > 0 && g.row >= limit {
+		g.times++
+		g.opens = time.Now().Add(p.breakerWait(g.times))
+	}
+}
+
+// Note implements chain.Link: the ledger has a row for each call.
+func (l *requestLink) Note(c *chain.Called) {
+	s := l.s
+	a := c.Answer
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.ledger.off || s.halted || s.cancel == nil || s.damaged != "" {
+		return
+	}
+	ended := a.At.Add(a.Took)
+	if c.Stored {
+		if info, ok := s.m.topic(c.Event.Position.Topic); ok {
+			w := where{info.ID, c.Event.Position.Partition, c.Event.Position.Offset}
+			s.ledger.pending = append(s.ledger.pending, outcome{where: w, epoch: s.config.Epoch, name: info.Name, at: ended.UnixMilli(),
+				took: tenths(a.Took), status: uint16(a.Status)})
+			s.touch()
+		}
+		return
+	}
+	s.recordRequest(c)
+}
