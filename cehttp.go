@@ -5,6 +5,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+
+	"github.com/tandem-hybrid/tandem/internal/percent"
 )
 
 // Mode is how an HTTP message carries events.
@@ -75,7 +77,7 @@ func ParseBinaryHTTP(h http.Header, body []byte) (Event, error) {
 			continue
 		}
 		seen |= 1 << a
-		value := decodeHeader(values[0])
+		value := percent.Decode(values[0])
 		switch {
 		case a == attrData || a == attrDataBase64:
 			fault("ce-"+name, "is no attribute: the body is the data")
@@ -136,11 +138,11 @@ func (e *Event) WriteBinaryHeader(h http.Header) {
 	h["Ce-Specversion"] = []string{"1.0"}
 	for a := range attrSpecVersion {
 		if v := e.text(a); v != "" && a != attrDataContentType {
-			h.Set("Ce-"+nameOf(a), encodeHeader(v))
+			h.Set("Ce-"+nameOf(a), percent.Encode(v))
 		}
 	}
 	for i := range e.Extensions {
-		h.Set("Ce-"+e.Extensions[i].Name, encodeHeader(e.Extensions[i].Value))
+		h.Set("Ce-"+e.Extensions[i].Name, percent.Encode(e.Extensions[i].Value))
 	}
 	switch {
 	case e.DataContentType != "":
@@ -148,68 +150,4 @@ func (e *Event) WriteBinaryHeader(h http.Header) {
 	case encodingOf(e) == DataJSON:
 		h.Set("Content-Type", "application/json")
 	}
-}
-
-// encodeHeader percent-encodes space, quote, percent and everything outside printable ASCII (HTTP binding 3.1.3.2).
-func encodeHeader(s string) string {
-	const hex = "0123456789ABCDEF"
-	n := 0
-	for i := 0; i < len(s); i++ {
-		if mustEncode(s[i]) {
-			n++
-		}
-	}
-	if n == 0 {
-		return s
-	}
-	b := make([]byte, 0, len(s)+2*n)
-	for i := 0; i < len(s); i++ {
-		if c := s[i]; mustEncode(c) {
-			b = append(b, '%', hex[c>>4], hex[c&0xf])
-		} else {
-			b = append(b, c)
-		}
-	}
-	return string(b)
-}
-
-func mustEncode(c byte) bool { return c <= ' ' || c >= 0x7f || c == '"' || c == '%' }
-
-// decodeHeader undoes quoting (RFC 9110, section 5.6.4), which old senders use, and then one round of percent-encoding.
-// The result may be no UTF-8, which CheckEvent refuses.
-func decodeHeader(s string) string {
-	if len(s) >= 2 && s[0] == '"' && s[len(s)-1] == '"' {
-		s = unquoteHeader(s[1 : len(s)-1])
-	}
-	if strings.IndexByte(s, '%') >= 0 {
-		b := make([]byte, 0, len(s))
-		for i := 0; i < len(s); i++ {
-			if s[i] == '%' && i+2 < len(s) {
-				hi, ok1 := unhex(s[i+1])
-				lo, ok2 := unhex(s[i+2])
-				if ok1 && ok2 {
-					b = append(b, hi<<4|lo)
-					i += 2
-					continue
-				}
-			}
-			b = append(b, s[i])
-		}
-		s = string(b)
-	}
-	return s
-}
-
-func unquoteHeader(s string) string {
-	if strings.IndexByte(s, '\\') < 0 {
-		return s
-	}
-	b := make([]byte, 0, len(s))
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+1 < len(s) {
-			i++
-		}
-		b = append(b, s[i])
-	}
-	return string(b)
 }

@@ -15,7 +15,7 @@ type Subscription struct {
 	tandem.Subscription
 	Owner  string                     `json:"owner,omitempty"` // file, api, or orphan: an earlier file declared it
 	Status *tandem.SubscriptionStatus `json:"status,omitempty"`
-	ETag   string                     `json:"-"` // of the declaration; empty in lists
+	ETag   string                     `json:"-"` // for ifMatch; changes with the status, too; empty in lists
 }
 
 // Subscriptions returns all subscriptions by name, with their status.

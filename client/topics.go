@@ -13,7 +13,7 @@ type Topic struct {
 	tandem.Topic
 	Owner  string       `json:"owner,omitempty"`  // file, api, or orphan: an earlier file declared it
 	Status *TopicStatus `json:"status,omitempty"` // nil in lists
-	ETag   string       `json:"-"`                // of the declaration; empty in lists
+	ETag   string       `json:"-"`                // for ifMatch; changes with the status, too; empty in lists
 }
 
 // TopicStatus is what a topic holds.

@@ -2,6 +2,7 @@ package eventlog
 
 import (
 	"context"
+	"encoding/binary"
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
@@ -148,6 +149,18 @@ func (r *Reader) CursorAfter(rec *tandem.Record) tandem.Cursor {
 		return r.cursorAt(rec.Position.Offset)
 	}
 	return r.last.after(r, rec)
+}
+
+// Incarnation names the log and the topics that are read, those that were created again by another name. As long as it stays the same,
+// what lies behind a cursor is only added to, or removed by retention.
+func (r *Reader) Incarnation() string {
+	b := append([]byte(nil), r.log.info.LogID[:]...)
+	for i, p := range r.parts {
+		if i == 0 || p.topic != r.parts[i-1].topic {
+			b = binary.BigEndian.AppendUint64(b, uint64(p.topic.ID))
+		}
+	}
+	return string(b)
 }
 
 // Close releases the reader. It may be repeated.

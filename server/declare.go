@@ -43,6 +43,11 @@ func (o *Options) check() error {
 		}
 		seen[t.Name] = true
 	}
+	for i := range o.Services {
+		if err := o.Services[i].Check(); err != nil {
+			errs = append(errs, tandem.Wrap("service "+o.Services[i].Name, err))
+		}
+	}
 	known := services(o.Services)
 	for _, s := range o.Subscriptions {
 		if _, ok := known[s.Service]; s.Service != "" && !ok {
@@ -165,6 +170,7 @@ func (r *running) declare(ctx context.Context, opts Options) (err error) {
 	if err := r.gateway.Apply(opts.Routes, opts.Services); err != nil {
 		return err
 	}
+	r.health.Apply(opts.Services)
 	r.sources.Apply(opts.Sources)
 	r.requests.apply(opts.Routes)
 	r.auth.Apply(opts.Tokens)

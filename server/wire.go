@@ -19,6 +19,7 @@ import (
 	"github.com/tandem-hybrid/tandem/internal/condition"
 	"github.com/tandem-hybrid/tandem/internal/delivery"
 	"github.com/tandem-hybrid/tandem/internal/gateway"
+	"github.com/tandem-hybrid/tandem/internal/health"
 	"github.com/tandem-hybrid/tandem/internal/operation"
 	"github.com/tandem-hybrid/tandem/internal/source"
 	"github.com/tandem-hybrid/tandem/internal/stream"
@@ -30,6 +31,7 @@ type running struct {
 	declarations declarations
 	operations   *operation.Operations
 	streams      *stream.Streams
+	health       *health.Services
 	chain        *chain.Chain
 	delivery     *delivery.Manager
 	sources      *source.Sources
@@ -101,10 +103,26 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 	r.onStop(r.streams.Stop)
 	conditions := condition.New(condition.Options{Logger: logger})
 	metrics := prometheus.NewRegistry()
+
+	// Who answers: services, as far as they are checked.
+	r.health = health.New(health.Options{
+		Changed: func(service string, healthy bool) {
+			if healthy {
+				r.delivery.Recovered(service)
+			}
+		},
+		Metrics:   metrics,
+		UserAgent: "Tandem/" + opts.Version + " health check",
+		Logger:    logger,
+	})
+	r.onStop(r.health.Stop)
+
 	// Who is asked before anything is stored: deliveries put their request links into it, and publish their replies through it.
 	r.chain = chain.New(r.log, chain.Options{Timeout: opts.RequestTimeout, Logger: logger})
 	r.delivery = delivery.New(r.log, delivery.Options{
 		Services:    r.declarations.Service,
+		Through:     r.health.Through,
+		Healthy:     r.health.Healthy,
 		Secrets:     opts.Secrets,
 		Chain:       r.chain,
 		Egress:      opts.Egress,
@@ -124,6 +142,7 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 		Streams:       r.streams,
 		Chain:         r.chain,
 		Conditions:    conditions.Compile,
+		Through:       r.health.Through,
 		MaxEventBytes: opts.MaxEventBytes,
 		Observe:       r.requests.observe,
 		Logger:        logger,
@@ -161,6 +180,7 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 		Ledger:        r.delivery,
 		Replays:       r.delivery,
 		Conditions:    conditions.Compile,
+		Services:      r.health.Status,
 		Config:        &configuration{declarations: &r.declarations, reload: s.Reload},
 		MaxEventBytes: opts.MaxEventBytes,
 		Window:        window,

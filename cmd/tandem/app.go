@@ -32,21 +32,23 @@ Exit status: 0 done, 1 failed, 2 wrong usage or input, 3 server not reachable or
 
 // cli is every subcommand.
 type cli struct {
-	Serve         serveCmd         `cmd:"" help:"Run a server."`
-	Check         checkCmd         `cmd:"" help:"Check a configuration and show what it wires together."`
-	Publish       publishCmd       `cmd:"" help:"Publish events to a topic."`
-	Tail          tailCmd          `cmd:"" help:"Show events of topics as they are stored."`
-	Streams       streamsCmd       `cmd:"" help:"Show who is connected to what."`
-	Topics        topicsCmd        `cmd:"" help:"List, show, create and delete topics."`
-	Subscriptions subscriptionsCmd `cmd:"" aliases:"subs" help:"List, show, create, test, pause, resume, seek, replay and delete subscriptions."`
-	Pull          pullCmd          `cmd:"" help:"Lease events of a subscription that is pulled."`
-	Deliveries    deliveriesCmd    `cmd:"" help:"Show what became of events, on which attempt, and why not."`
-	DeadLetters   deadLettersCmd   `cmd:"" name:"dead-letters" help:"List, show, redrive and discard what could not be delivered."`
-	Migrate       migrateCmd       `cmd:"" help:"Copy everything to another engine, with the places of all who read."`
-	Relay         relayCmd         `cmd:"" help:"Publish what services write to an outbox in PostgreSQL."`
-	Demo          demoCmd          `cmd:"" help:"Start an example: a shop of five services, or a fleet of vehicles."`
-	DemoService   demoServiceCmd   `cmd:"" hidden:"" name:"demo-service"`
-	Version       versionCmd       `cmd:"" help:"Print the version."`
+	Serve         serveCmd          `cmd:"" help:"Run a server."`
+	Check         checkCmd          `cmd:"" help:"Check a configuration and show what it wires together."`
+	Publish       publishCmd        `cmd:"" help:"Publish events to a topic."`
+	Tail          tailCmd           `cmd:"" help:"Show events of topics as they are stored."`
+	Streams       streamsCmd        `cmd:"" help:"Show who is connected to what."`
+	Topics        topicsCmd         `cmd:"" help:"List, show, create and delete topics."`
+	Subscriptions subscriptionsCmd  `cmd:"" aliases:"subs" help:"List, show, create, test, pause, resume, seek, replay and delete subscriptions."`
+	Pull          pullCmd           `cmd:"" help:"Lease events of a subscription that is pulled."`
+	Deliveries    deliveriesCmd     `cmd:"" help:"Show what became of events, on which attempt, and why not."`
+	DeadLetters   deadLettersCmd    `cmd:"" name:"dead-letters" help:"List, show, redrive and discard what could not be delivered."`
+	Migrate       migrateCmd        `cmd:"" help:"Copy everything to another engine, with the places of all who read."`
+	Relay         relayCmd          `cmd:"" help:"Publish what services write to an outbox in PostgreSQL."`
+	Demo          demoCmd           `cmd:"" help:"Start an example: a shop of five services, or a fleet of vehicles."`
+	Compare       compareCmd        `cmd:"" help:"Run the same work as requests and as events, and report what each costs."`
+	CompareChild  compareServiceCmd `cmd:"" hidden:"" name:"compare-service"`
+	DemoService   demoServiceCmd    `cmd:"" hidden:"" name:"demo-service"`
+	Version       versionCmd        `cmd:"" help:"Print the version."`
 }
 
 // app is what a subcommand runs with.

@@ -403,12 +403,12 @@ func TestUsage(t *testing.T) {
 }
 
 func TestHelpHasExamples(t *testing.T) {
-	for _, command := range []string{"serve", "check", "publish", "tail", "topics", "subscriptions", "pull", "deliveries", "dead-letters", "demo"} {
+	for _, command := range []string{"serve", "check", "publish", "tail", "topics", "subscriptions", "pull", "deliveries", "dead-letters", "demo", "compare"} {
 		if out := must(t, command, "--help"); !strings.Contains(out, "Examples:\n\n    tandem "+command) {
 			t.Errorf("%s: %s", command, out)
 		}
 	}
-	if out := must(t); !strings.Contains(out, "Exit status: 0 done") || strings.Contains(out, "demo-service") {
+	if out := must(t); !strings.Contains(out, "Exit status: 0 done") || strings.Contains(out, "-service") {
 		t.Errorf("%s", out)
 	}
 	must(t, "version", "--json")

@@ -38,5 +38,5 @@ func version() string {
 
 // variables are what help texts may name.
 func variables() kong.Vars {
-	return kong.Vars{"data": server.DefaultData, "public": server.DefaultDevPublicAddr, "api": server.DefaultAPIAddr}
+	return kong.Vars{"data": server.DefaultData, "public": server.DefaultDevPublicAddr, "api": server.DefaultAPIAddr, "scenarios": scenarioNames()}
 }

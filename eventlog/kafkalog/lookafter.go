@@ -137,7 +137,8 @@ func (e *Engine) noteContact(err error) {
 	}
 }
 
-// lookAtTopics compares the topics with those of the cluster: what was deleted there is gone, also if it was made again.
+// lookAtTopics compares the topics with those of the cluster: what was deleted there is gone, also if it was made again. One broker's word is not
+// enough for that, since it may not have heard of a new topic yet: all have to say so.
 func (e *Engine) lookAtTopics(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, e.opts.Timeout)
 	defer cancel()
@@ -155,12 +156,12 @@ func (e *Engine) lookAtTopics(ctx context.Context) {
 	if err != nil {
 		return
 	}
+	var missing []*topic
 	for _, t := range all {
 		m := found[t.kafka]
 		switch {
-		case isUnknownTopic(m.err), m.err == nil && m.id != t.uuid:
-			e.opts.Logger.Error("a topic was deleted in Kafka behind Tandem's back", "topic", t.Name, "kafka", t.kafka)
-			e.forget(t)
+		case t.isGone(m):
+			missing = append(missing, t)
 		case m.err == nil:
 			t.noteLeaders(m)
 			if len(m.leaders) > len(t.parts) && t.grown.CompareAndSwap(false, true) {
@@ -169,6 +170,24 @@ func (e *Engine) lookAtTopics(ctx context.Context) {
 			}
 		}
 	}
+	if len(missing) == 0 {
+		return
+	}
+	answers, err := e.everyBroker(ctx, names...)
+	if err != nil {
+		return // the next look will tell
+	}
+	for _, t := range missing {
+		if !slices.ContainsFunc(answers, func(found map[string]topicMeta) bool { return !t.isGone(found[t.kafka]) }) {
+			e.opts.Logger.Error("a topic was deleted in Kafka behind Tandem's back", "topic", t.Name, "kafka", t.kafka)
+			e.forget(t)
+		}
+	}
+}
+
+// isGone reports whether a broker says that the topic is not there, or is another one.
+func (t *topic) isGone(m topicMeta) bool {
+	return isUnknownTopic(m.err) || m.err == nil && m.id != t.uuid
 }
 
 // lookAtSizes asks the brokers how much the partitions take on disk.

@@ -16,8 +16,28 @@ type topicMeta struct {
 	err      error
 }
 
-// metadata asks a broker about topics. It has an entry for each.
+// metadata asks any broker about topics. It has an entry for each. A broker may not know of what was just made, nor of what was deleted.
 func (e *Engine) metadata(ctx context.Context, kafka ...string) (map[string]topicMeta, error) {
+	return metadataOf(ctx, e.client, kafka)
+}
+
+// everyBroker asks all brokers about topics. It fails when one of them does not answer.
+func (e *Engine) everyBroker(ctx context.Context, kafka ...string) ([]map[string]topicMeta, error) {
+	var all []map[string]topicMeta
+	for _, b := range e.client.DiscoveredBrokers() {
+		one, err := metadataOf(ctx, b, kafka)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, one)
+	}
+	if len(all) == 0 {
+		return nil, kerr.BrokerNotAvailable
+	}
+	return all, nil
+}
+
+func metadataOf(ctx context.Context, broker kmsg.Requestor, kafka []string) (map[string]topicMeta, error) {
 	req := kmsg.NewPtrMetadataRequest()
 	req.Topics = []kmsg.MetadataRequestTopic{}
 	for i := range kafka {
@@ -25,7 +45,7 @@ func (e *Engine) metadata(ctx context.Context, kafka ...string) (map[string]topi
 		rt.Topic = &kafka[i]
 		req.Topics = append(req.Topics, rt)
 	}
-	resp, err := req.RequestWith(ctx, e.client)
+	resp, err := req.RequestWith(ctx, broker)
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,19 @@ func (e *Engine) loadTopics(ctx context.Context) error {
 	if err != nil {
 		return coded("list topics", err)
 	}
+	if slices.ContainsFunc(names, func(name string) bool { return isUnknownTopic(inKafka[name].err) }) {
+		answers, err := e.everyBroker(ctx, names...) // it may be new to the one that was asked
+		if err != nil {
+			return coded("list topics", err)
+		}
+		for _, found := range answers {
+			for name, m := range found {
+				if isUnknownTopic(inKafka[name].err) {
+					inKafka[name] = m
+				}
+			}
+		}
+	}
 	limits, err := e.readLimits(ctx, slices.DeleteFunc(names, func(name string) bool { return inKafka[name].err != nil })...)
 	if err != nil {
 		return coded("list topics", err)
@@ -75,17 +88,26 @@ func (e *Engine) readEnds(ctx context.Context, topics ...*topic) error {
 	if len(all) == 0 {
 		return nil
 	}
-	err := e.listOffsets(ctx, false, listLatest, all, func(kafka string, got *kmsg.ListOffsetsResponseTopicPartition) {
-		p := byName[kafka].parts[got.Partition]
-		p.end.Store(uint64(got.Offset))
-		p.scanned.Store(uint64(got.Offset))
-	})
-	if err != nil {
-		return err
+	for {
+		err := e.listOffsets(ctx, false, listLatest, all, func(kafka string, got *kmsg.ListOffsetsResponseTopicPartition) {
+			p := byName[kafka].parts[got.Partition]
+			p.end.Store(uint64(got.Offset))
+			p.scanned.Store(uint64(got.Offset))
+		})
+		if err == nil {
+			err = e.listOffsets(ctx, false, listEarliest, all, func(kafka string, got *kmsg.ListOffsetsResponseTopicPartition) {
+				byName[kafka].parts[got.Partition].raiseStart(got.Offset)
+			})
+		}
+		if !isUnknownTopic(err) {
+			return err
+		}
+		select { // a broker may not know a new topic yet
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
 	}
-	return e.listOffsets(ctx, false, listEarliest, all, func(kafka string, got *kmsg.ListOffsetsResponseTopicPartition) {
-		byName[kafka].parts[got.Partition].raiseStart(got.Offset)
-	})
 }
 
 // makeTopic asks Kafka for a topic and returns its UUID.

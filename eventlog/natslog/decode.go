@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/percent"
 )
 
 // What a message becomes that is no CloudEvent, so that no message of others stops a partition.
@@ -97,11 +98,11 @@ func (t *metaFields) parse(s string) bool {
 		case 'x':
 			t.extensions = v
 		case 'k':
-			t.key = decodeValue(v)
+			t.key = percent.Decode(v)
 		case 'p':
-			t.producer = decodeValue(v)
+			t.producer = percent.Decode(v)
 		case 'r':
-			t.route = decodeValue(v)
+			t.route = percent.Decode(v)
 		}
 		if err != nil {
 			return false
@@ -114,7 +115,7 @@ func (t *metaFields) parse(s string) bool {
 func ours(m *stored, t *metaFields, ev *tandem.Event) bool {
 	get := func(name string) string {
 		if v := m.header[name]; len(v) > 0 {
-			return decodeValue(v[0])
+			return percent.Decode(v[0])
 		}
 		return ""
 	}
@@ -164,7 +165,7 @@ func binaryMode(m *stored, ev *tandem.Event) bool {
 		if len(key) <= len(cePrefix) || !strings.EqualFold(key[:len(cePrefix)], cePrefix) || len(values) == 0 {
 			continue
 		}
-		name, value := strings.ToLower(key[len(cePrefix):]), decodeValue(values[0])
+		name, value := strings.ToLower(key[len(cePrefix):]), percent.Decode(values[0])
 		switch name {
 		case "specversion":
 			if value != "1.0" {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
+	"github.com/tandem-hybrid/tandem/internal/percent"
 )
 
 // The headers of a message, beside the ce- headers of the binary mode of CloudEvents' NATS binding.
@@ -28,6 +29,7 @@ const (
 	headerSubject    = "Nats-Subject"
 	headerTime       = "Nats-Time-Stamp"
 	headerPrevious   = "Nats-Last-Sequence"
+	headerPending    = "Nats-Pending-Messages" // of a request for messages that has ended
 	headerStatus     = "Status"
 	headerStatusText = "Description"
 )
@@ -65,17 +67,17 @@ func encode(r *driver.Record, subject string) (*nats.Msg, int) {
 		{cePrefix + tandem.AttrTraceParent, ev.Meta.TraceParent}, {cePrefix + tandem.AttrTraceState, ev.Meta.TraceState},
 	} {
 		if a.value != "" {
-			h.set(a.name, encodeValue(a.value))
+			h.set(a.name, percent.Encode(a.value))
 		}
 	}
 	if len(ev.Meta.Causes) > 0 {
-		h.set(cePrefix+tandem.AttrCause, encodeValue(strings.Join(ev.Meta.Causes, " ")))
+		h.set(cePrefix+tandem.AttrCause, percent.Encode(strings.Join(ev.Meta.Causes, " ")))
 	}
 	if ev.Meta.Hops > 0 {
 		h.set(cePrefix+tandem.AttrHops, strconv.Itoa(ev.Meta.Hops))
 	}
 	for i := range ev.Extensions {
-		h.set(cePrefix+ev.Extensions[i].Name, encodeValue(ev.Extensions[i].Value))
+		h.set(cePrefix+ev.Extensions[i].Name, percent.Encode(ev.Extensions[i].Value))
 	}
 	h.set(headerMeta, string(appendMeta(make([]byte, 0, 96), r)))
 	if r.Dedup {
@@ -126,7 +128,7 @@ func appendMeta(b []byte, r *driver.Record) []byte {
 	for _, f := range [...]struct{ name, value string }{{";k=", ev.Meta.Key}, {";p=", ev.Meta.Producer}, {";r=", ev.Meta.Route}} {
 		if f.value != "" {
 			b = append(b, f.name...)
-			b = append(b, strings.ReplaceAll(encodeValue(f.value), ";", "%3B")...)
+			b = append(b, strings.ReplaceAll(percent.Encode(f.value), ";", "%3B")...)
 		}
 	}
 	return b

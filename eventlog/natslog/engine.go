@@ -34,6 +34,7 @@ type Engine struct {
 
 	acks   *acks
 	gets   *getters
+	runs   runs
 	state  *state
 	watch  watch
 	health health
@@ -100,7 +101,7 @@ func (e *Engine) open() error {
 	if e.acks, err = newAcks(e.nc); err != nil {
 		return err
 	}
-	e.gets = newGetters(e.nc, e.opts.Timeout)
+	e.gets, e.runs.e = newGetters(e.nc, e.opts.Timeout), e
 	info, err := e.openStateStream()
 	if err != nil {
 		return err
@@ -328,6 +329,7 @@ func (e *Engine) Close() error {
 		e.acks.fail()
 	}
 	if e.nc != nil {
+		e.runs.close()
 		gone := make(chan struct{})
 		e.nc.SetClosedHandler(func(*nats.Conn) { close(gone) })
 		e.nc.Close()

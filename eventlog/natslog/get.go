@@ -98,12 +98,13 @@ func (g *getters) batch(ctx context.Context, stream string, from uint64, count, 
 			if m.Subject != reply {
 				continue // of an earlier request that was given up
 			}
-			switch status := m.Header.Get(headerStatus); status {
-			case "":
-			case "204", "404":
-				return nil
-			default:
-				return fmt.Errorf("%w: %s %s", errBehind, status, m.Header.Get(headerStatusText))
+			if m.Header.Get(headerSequence) == "" { // a note of the server: messages may have a header of that name
+				switch status := m.Header.Get(headerStatus); status {
+				case "204", "404":
+					return nil
+				default:
+					return fmt.Errorf("%w: %s %s", errBehind, status, m.Header.Get(headerStatusText))
+				}
 			}
 			s, err := parseStored(stream, m)
 			if err != nil {

@@ -125,7 +125,7 @@ var errEnough = errors.New("enough")
 // fetch adds what the server has between from and end. It returns where to go on. An error without progress means that it may be there later.
 func (e *Engine) fetch(ctx context.Context, p *partition, from, end uint64, g *page) (uint64, error) {
 	asked := from
-	err := e.gets.batch(ctx, p.stream, from, min(g.max-g.count, int(min(end-from, getBatch))), g.maxBytes-g.bytes+4096, func(m *stored) error {
+	err := e.readOn(ctx, p.stream, from, end, min(g.max-g.count, int(min(end-from, getBatch))), g.maxBytes-g.bytes+4096, func(m *stored) error {
 		if m.seq >= end {
 			p.removed(end)
 			from = end

@@ -18,11 +18,7 @@ const processKey = string(kindOurs) + "process"
 // replay brings the stream into the index, up to and including a sequence.
 func (s *state) replay(ctx context.Context, last uint64) error {
 	for tries := 0; s.next <= last; {
-		from := s.next
-		if s.held > 0 {
-			from = s.held
-		}
-		read, err := s.replaySome(ctx, from)
+		read, err := s.replaySome(ctx, last)
 		switch {
 		case err != nil:
 			return err
@@ -42,10 +38,10 @@ func (s *state) replay(ctx context.Context, last uint64) error {
 }
 
 // replaySome applies a batch of messages and returns how many there were.
-func (s *state) replaySome(ctx context.Context, from uint64) (int, error) {
+func (s *state) replaySome(ctx context.Context, last uint64) (int, error) {
 	var ops []stateindex.Op
 	n, next := 0, s.next
-	failed := s.e.gets.batch(ctx, s.stream, from, getBatch, 8<<20, func(m *stored) error {
+	failed := s.e.readOn(ctx, s.stream, s.next, last+1, getBatch, 8<<20, func(m *stored) error {
 		n++
 		next = m.seq + 1
 		s.message(m, &ops)

@@ -194,6 +194,7 @@ func (e *Engine) sweeps() {
 		if e.isClosed() {
 			return
 		}
+		e.runs.expire()
 		if err := e.sweep(); err == nil {
 			e.watch.trouble.Store(false)
 		}

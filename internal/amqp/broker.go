@@ -47,6 +47,7 @@ type broker struct {
 // link is one connection that was made.
 type link struct {
 	conn    *amqp091.Connection
+	socket  net.Conn
 	shown   string
 	blocked atomic.Pointer[string] // why the broker takes nothing now; nil when it does
 	done    sync.WaitGroup
@@ -147,7 +148,7 @@ func (b *broker) dial(ctx context.Context) (*link, error) {
 		}
 		return nil, b.whyNot(ctx, err)
 	}
-	l := &link{conn: raw, shown: b.addr.String()}
+	l := &link{conn: raw, socket: conn, shown: b.addr.String()}
 	blocks := raw.NotifyBlocked(make(chan amqp091.Blocking, 1))
 	l.done.Go(func() { l.watch(blocks) })
 	return l, nil
@@ -182,14 +183,22 @@ func (b *broker) whyNot(ctx context.Context, err error) error {
 // call makes a call on a connection that knows no context. A broker that does not answer it in time has lost the connection: while it is
 // low on memory it reads nothing from one that publishes, and goes on to send heartbeats.
 func (l *link) call(fn func() error) error {
-	t := time.AfterFunc(connectTime, func() { _ = l.conn.CloseDeadline(time.Now().Add(closeTime)) })
+	t := time.AfterFunc(connectTime, l.end)
 	defer t.Stop()
 	return fn()
 }
 
+// end says goodbye and ends the connection, within closeTime. The library's own deadline does not hold: it sets it anew with each heartbeat, and a
+// broker that is low on memory sends those while it reads nothing.
+func (l *link) end() {
+	t := time.AfterFunc(closeTime, func() { l.socket.Close() })
+	defer t.Stop()
+	_ = l.conn.Close() // that it is closed already is no news
+}
+
 // close ends the connection and waits for its goroutine.
 func (l *link) close() {
-	_ = l.conn.CloseDeadline(time.Now().Add(closeTime)) // that it is closed already is no news
+	l.end()
 	l.done.Wait()
 }
 

@@ -152,7 +152,7 @@ func (c *pubChannel) close() {
 	switch {
 	case c.ch.IsClosed():
 	case c.link.blocked.Load() != nil: // the broker reads nothing, not even that
-		_ = c.link.conn.CloseDeadline(time.Now().Add(closeTime))
+		c.link.end()
 	default:
 		_ = c.link.call(c.ch.Close)
 	}

@@ -204,6 +204,35 @@ func TestBlocked(t *testing.T) {
 	}
 }
 
+// TestClosesUnderABlock: Close waits for no broker that answers nothing and goes on to send heartbeats, as one does that is low on memory.
+func TestClosesUnderABlock(t *testing.T) {
+	b := amqptest.New(t)
+	_, p := publisherTo(t, b, Target{Exchange: "orders"})
+	p.Publish(t.Context(), messagesOf("a"))
+	b.Set(amqptest.Rules{Deaf: true})
+	b.Block("low on memory")
+	eventually(t, "blocked", func() bool { return p.ch.link.blocked.Load() != nil })
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		p.Close()
+	}()
+	beat := time.NewTicker(20 * time.Millisecond)
+	defer beat.Stop()
+	for late := time.After(time.Minute); ; {
+		select {
+		case <-closed:
+			return
+		case <-beat.C:
+			b.Beat()
+		case <-late:
+			b.Cut() // so that it ends
+			<-closed
+			t.Fatal("it has not returned after a minute")
+		}
+	}
+}
+
 // TestLoginAndHangUp: why there is no connection is told without the password, and attempts are spread.
 func TestLoginAndHangUp(t *testing.T) {
 	b := amqptest.New(t)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -22,7 +23,20 @@ func needRabbit(t *testing.T) string {
 	if url == "" {
 		t.Skip("needs a RabbitMQ: make rabbitmq-up, then export what it prints, TANDEM_RABBITMQ")
 	}
+	enough.Do(func() { script(t, "ctl", "set_vm_memory_high_watermark", "0.4") })
 	return url
+}
+
+// enough has the broker take messages, whatever a run that was broken off has left it with.
+var enough sync.Once
+
+// starve has the broker take nothing until the test ends.
+func starve(t *testing.T) (end func()) {
+	t.Helper()
+	end = sync.OnceFunc(func() { script(t, "ctl", "set_vm_memory_high_watermark", "0.4") })
+	t.Cleanup(end)
+	script(t, "ctl", "set_vm_memory_high_watermark", "0.0000001")
+	return end
 }
 
 func script(t *testing.T, args ...string) {
@@ -132,8 +146,7 @@ func TestRabbitMQBlocked(t *testing.T) {
 	if got := p.Publish(within(t, 10*time.Second), messagesOf("a"))[0]; got.Outcome != Confirmed {
 		t.Fatalf("%+v", got)
 	}
-	script(t, "ctl", "set_vm_memory_high_watermark", "0.0000001")
-	defer script(t, "ctl", "set_vm_memory_high_watermark", "0.4")
+	end := starve(t)
 	var last Result
 	eventually(t, "blocked", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
@@ -144,7 +157,7 @@ func TestRabbitMQBlocked(t *testing.T) {
 	if !strings.Contains(last.Detail, "low on memory") {
 		t.Errorf("the reason is %q", last.Detail)
 	}
-	script(t, "ctl", "set_vm_memory_high_watermark", "0.4")
+	end()
 	eventually(t, "taken again", func() bool {
 		return p.Publish(within(t, time.Second), messagesOf("c"))[0].Outcome == Confirmed
 	})
@@ -163,8 +176,7 @@ func TestRabbitMQClosesUnderABlock(t *testing.T) {
 	defer func() { _, _ = ch.QueueDelete(name, false, false, false) }()
 	p := NewPool(Options{}).NewPublisher(addressOf(t, text), Target{Queue: name})
 	p.Publish(within(t, 10*time.Second), messagesOf("a"))
-	script(t, "ctl", "set_vm_memory_high_watermark", "0.0000001")
-	defer script(t, "ctl", "set_vm_memory_high_watermark", "0.4")
+	starve(t)
 	eventually(t, "blocked", func() bool {
 		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
 		defer cancel()

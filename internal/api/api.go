@@ -107,6 +107,7 @@ type Options struct {
 	Config        Config
 	// Conditions compiles the text of sql and cel in filters. Nil refuses them.
 	Conditions func(dialect, text string) (tandem.Condition, error)
+	Services   func() []tandem.ServiceHealth // those that are checked, for the status; nil shows none
 
 	Metrics *prometheus.Registry // nil means one of its own
 	Logger  *slog.Logger         // nil means slog.Default
@@ -148,6 +149,8 @@ type API struct {
 	publishes sync.Pool // *publishing
 	groups    sync.Pool // *group
 
+	looking chan struct{} // slots of those who wait for documents to change
+
 	change sync.Mutex // held while a declaration is compared with its entity tag and changed
 
 	draining context.Context // done when the server stops
@@ -160,7 +163,7 @@ func New(opts Options) *API {
 	if opts.Chain == nil {
 		opts.Chain = chain.New(opts.Log, chain.Options{})
 	}
-	a := &API{opts: opts, log: opts.Log}
+	a := &API{opts: opts, log: opts.Log, looking: make(chan struct{}, maxLookers)}
 	a.metrics = newMetrics(&opts)
 	a.resources = resources(a.metrics)
 	a.declared = newDeclarations(opts.Log)
@@ -170,7 +173,7 @@ func New(opts Options) *API {
 	return a
 }
 
-// Drain lets those go who wait for leases: they are told to ask again later, as all who come after them.
+// Drain lets those go who wait for documents to change, and for leases: they are told to ask again later, as all who come after them.
 func (a *API) Drain() { a.drain() }
 
 // Close takes the API's registration off the log. Requests under way are not waited for: that is the http.Server's to do.

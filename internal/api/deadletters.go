@@ -23,22 +23,22 @@ func (a *API) listDeadLetters(c *call) error {
 	if err != nil {
 		return err
 	}
-	list := struct {
-		DeadLetters []tandem.DeadLetter `json:"deadLetters"`
-		Next        string              `json:"next,omitempty"`
-	}{}
-	if list.DeadLetters, list.Next, err = subs.DeadLetters(c.r.Context(), c.arg, after, limit); err != nil {
-		return err
-	}
-	if list.DeadLetters == nil {
-		list.DeadLetters = []tandem.DeadLetter{}
-	}
-	if list.Next != "" {
-		c.linkNext(values, list.Next)
-	}
-	c.w.Header().Set("Cache-Control", "no-store")
-	httpx.WriteJSON(&c.w, http.StatusOK, &list)
-	return nil
+	return a.document(c, func() (any, string, error) {
+		list := struct {
+			DeadLetters []tandem.DeadLetter `json:"deadLetters"`
+			Next        string              `json:"next,omitempty"`
+		}{}
+		if list.DeadLetters, list.Next, err = subs.DeadLetters(c.r.Context(), c.arg, after, limit); err != nil {
+			return nil, "", err
+		}
+		if list.DeadLetters == nil {
+			list.DeadLetters = []tandem.DeadLetter{}
+		}
+		if list.Next != "" {
+			c.linkNext(values, list.Next)
+		}
+		return &list, "", nil
+	})
 }
 
 func (a *API) getDeadLetter(c *call) error {
@@ -49,13 +49,10 @@ func (a *API) getDeadLetter(c *call) error {
 	if _, err := c.query(); err != nil {
 		return err
 	}
-	letter, err := subs.DeadLetter(c.r.Context(), c.arg, c.item)
-	if err != nil {
-		return err
-	}
-	c.w.Header().Set("Cache-Control", "no-store")
-	httpx.WriteJSON(&c.w, http.StatusOK, &letter)
-	return nil
+	return a.document(c, func() (any, string, error) {
+		letter, err := subs.DeadLetter(c.r.Context(), c.arg, c.item)
+		return &letter, "", err
+	})
 }
 
 func (a *API) redriveDeadLetters(c *call) error {

@@ -30,7 +30,12 @@ type harness struct {
 
 func newHarness(t testing.TB, change func(*api.Options)) *harness {
 	t.Helper()
-	h := &harness{t: t, engine: memlog.New(memlog.Options{}), logged: new(bytes.Buffer)}
+	return newHarnessOver(t, memlog.Options{}, change)
+}
+
+func newHarnessOver(t testing.TB, engine memlog.Options, change func(*api.Options)) *harness {
+	t.Helper()
+	h := &harness{t: t, engine: memlog.New(engine), logged: new(bytes.Buffer)}
 	var err error
 	logger := slog.New(slog.NewTextHandler(h.logged, nil))
 	h.log, err = eventlog.Open(context.Background(), h.engine, eventlog.Options{Logger: logger})

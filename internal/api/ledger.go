@@ -1,14 +1,12 @@
 package api
 
 import (
-	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
-	"github.com/tandem-hybrid/tandem/internal/httpx"
 )
 
 var deliveryStates = []string{tandem.DeliveryDelivered, tandem.DeliveryFailed, tandem.DeliveryDead, tandem.DeliveryExpired, tandem.DeliveryDiscarded, tandem.DeliveryUnread,
@@ -27,19 +25,19 @@ func (a *API) listDeliveries(c *call) error {
 	if err != nil {
 		return err
 	}
-	page, err := a.opts.Ledger.Deliveries(c.r.Context(), c.arg, q)
-	if err != nil {
-		return err
-	}
-	if page.Deliveries == nil {
-		page.Deliveries = []tandem.Delivery{}
-	}
-	if page.Next != "" {
-		c.linkNext(values, page.Next)
-	}
-	c.w.Header().Set("Cache-Control", "no-store")
-	httpx.WriteJSON(&c.w, http.StatusOK, &page)
-	return nil
+	return a.document(c, func() (any, string, error) {
+		page, err := a.opts.Ledger.Deliveries(c.r.Context(), c.arg, q)
+		if err != nil {
+			return nil, "", err
+		}
+		if page.Deliveries == nil {
+			page.Deliveries = []tandem.Delivery{}
+		}
+		if page.Next != "" {
+			c.linkNext(values, page.Next)
+		}
+		return &page, "", nil
+	})
 }
 
 func parseDeliveryQuery(values url.Values) (q tandem.DeliveryQuery, err error) {

@@ -73,6 +73,7 @@ func (m *metrics) watch(o *Options) {
 	counter("tandem_log_appends_total", "Batches stored.", func() float64 { return float64(log.Stats().Appends) })
 	counter("tandem_log_failed_appends_total", "Batches that the engine refused.", func() float64 { return float64(log.Stats().Failed) })
 	counter("tandem_log_repeats_total", "Events recognised as repeats.", func() float64 { return float64(log.Stats().Repeats) })
+	counter("tandem_log_conflicts_total", "Events that nobody is given: when they were read, their id had been used for other data.", func() float64 { return float64(log.Stats().Conflicts) })
 	counter("tandem_log_gaps_total", "Gaps that readers were told of.", func() float64 { return float64(log.Stats().Gaps) })
 	counter("tandem_log_dropped_total", "Events of ack=accepted that could not be stored.", func() float64 { return float64(log.Stats().Dropped) })
 	gauge("tandem_log_queued_events", "Events of ack=accepted that wait to be stored.", func() float64 { return float64(log.Stats().Queued) })

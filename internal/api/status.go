@@ -2,12 +2,10 @@ package api
 
 import (
 	"encoding/hex"
-	"net/http"
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
-	"github.com/tandem-hybrid/tandem/internal/httpx"
 )
 
 // Window says how far back the engine recognises a repeated id (promise 6).
@@ -30,8 +28,9 @@ type status struct {
 	Operations int           `json:"operations"`
 	Window     *windowStatus `json:"window,omitempty"`
 
-	Capabilities []driver.Capability `json:"capabilities"` // what the engine declares
-	Warnings     []string            `json:"warnings,omitempty"`
+	Services     []tandem.ServiceHealth `json:"services,omitempty"` // base URLs of services that are checked
+	Capabilities []driver.Capability    `json:"capabilities"`       // what the engine declares
+	Warnings     []string               `json:"warnings,omitempty"`
 }
 
 type windowStatus struct {
@@ -46,6 +45,10 @@ func (a *API) status(c *call) error {
 	if _, err := c.query(); err != nil {
 		return err
 	}
+	return a.document(c, func() (any, string, error) { return a.statusNow(), "", nil })
+}
+
+func (a *API) statusNow() *status {
 	info := a.log.Info()
 	st := status{Version: a.opts.Version, Engine: info.Engine, Log: hex.EncodeToString(info.LogID[:]), Ready: true, Streams: a.opts.Streams.Open(),
 		Capabilities: info.Capabilities(), Warnings: info.Warnings}
@@ -62,9 +65,10 @@ func (a *API) status(c *call) error {
 			st.Window.Oldest = w.Oldest.UTC().Format(time.RFC3339)
 		}
 	}
-	c.w.Header().Set("Cache-Control", "no-store")
-	httpx.WriteJSON(&c.w, http.StatusOK, &st)
-	return nil
+	if a.opts.Services != nil {
+		st.Services = a.opts.Services()
+	}
+	return &st
 }
 
 // ready returns why events cannot be published.

@@ -1,12 +1,10 @@
 package api
 
 import (
-	"net/http"
 	"strconv"
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/internal/browser"
-	"github.com/tandem-hybrid/tandem/internal/httpx"
 )
 
 // Limits of a list of streams.
@@ -33,6 +31,5 @@ func (a *API) listStreams(c *call) error {
 			return tandem.Errorf(tandem.CodeInvalid, "the query is invalid").WithField("limit", "must be a number from 0 to %d", maxStreams)
 		}
 	}
-	httpx.WriteJSON(&c.w, http.StatusOK, a.opts.Streams.Present(q))
-	return nil
+	return a.document(c, func() (any, string, error) { return a.opts.Streams.Present(q), "", nil })
 }

@@ -39,32 +39,32 @@ func (a *API) listSubscriptions(c *call) error {
 	if err != nil {
 		return err
 	}
-	list := struct {
-		Subscriptions []subscriptionDocument `json:"subscriptions"`
-		Next          string                 `json:"next,omitempty"`
-	}{Subscriptions: []subscriptionDocument{}}
-	all := slices.SortedFunc(slices.Values(subs.List()), func(a, b tandem.Subscription) int { return strings.Compare(a.Name, b.Name) })
-	for _, sub := range all {
-		if sub.Name <= after {
-			continue
+	return a.document(c, func() (any, string, error) {
+		list := struct {
+			Subscriptions []subscriptionDocument `json:"subscriptions"`
+			Next          string                 `json:"next,omitempty"`
+		}{Subscriptions: []subscriptionDocument{}}
+		all := slices.SortedFunc(slices.Values(subs.List()), func(a, b tandem.Subscription) int { return strings.Compare(a.Name, b.Name) })
+		for _, sub := range all {
+			if sub.Name <= after {
+				continue
+			}
+			if n := len(list.Subscriptions); n == limit {
+				list.Next = list.Subscriptions[n-1].Name
+				c.linkNext(values, list.Next)
+				break
+			}
+			doc, _, err := a.subscription(c, subs, sub.Name)
+			if tandem.CodeOf(err) == tandem.CodeNotFound {
+				continue // deleted meanwhile
+			}
+			if err != nil {
+				return nil, "", err
+			}
+			list.Subscriptions = append(list.Subscriptions, doc)
 		}
-		if n := len(list.Subscriptions); n == limit {
-			list.Next = list.Subscriptions[n-1].Name
-			c.linkNext(values, list.Next)
-			break
-		}
-		doc, _, err := a.subscription(c, subs, sub.Name)
-		if tandem.CodeOf(err) == tandem.CodeNotFound {
-			continue // deleted meanwhile
-		}
-		if err != nil {
-			return err
-		}
-		list.Subscriptions = append(list.Subscriptions, doc)
-	}
-	c.w.Header().Set("Cache-Control", "no-store")
-	httpx.WriteJSON(&c.w, http.StatusOK, &list)
-	return nil
+		return &list, "", nil
+	})
 }
 
 func (a *API) subscription(c *call, subs Subscriptions, name string) (doc subscriptionDocument, etag string, err error) {
@@ -84,10 +84,13 @@ func (a *API) getSubscription(c *call) error {
 	if _, err := c.query(); err != nil {
 		return err
 	}
-	return a.showSubscription(c, subs, http.StatusOK)
+	return a.document(c, func() (any, string, error) {
+		doc, etag, err := a.subscription(c, subs, c.arg)
+		return &doc, etag, err
+	})
 }
 
-// showSubscription answers with what there is now.
+// showSubscription answers a PUT with what there is now, and the tag of the declaration alone.
 func (a *API) showSubscription(c *call, subs Subscriptions, status int) error {
 	doc, etag, err := a.subscription(c, subs, c.arg)
 	if err != nil {

@@ -17,10 +17,7 @@ func (a *API) openapi(c *call) error {
 	}
 	h := c.w.Header()
 	etag := `"` + tandem.DerivedID(string(openapiDocument)) + `"`
-	h.Set("ETag", etag)
-	h.Set("Cache-Control", "no-cache")
-	if httpx.NotModified(c.r.Header, etag) {
-		c.w.WriteHeader(http.StatusNotModified)
+	if httpx.NotModified(&c.w, c.r, etag, httpx.CacheRevalidate) {
 		return nil
 	}
 	h.Set("Content-Type", "application/json")

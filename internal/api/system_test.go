@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/eventlog/memlog"
 	"github.com/tandem-hybrid/tandem/internal/api"
 	"github.com/tandem-hybrid/tandem/internal/auth"
 )
@@ -116,6 +117,20 @@ func TestMetrics(t *testing.T) {
 	}
 	if n := strings.Count(body, "tandem_published_events_total{"); n != 257 {
 		t.Errorf("%d series by topic", n)
+	}
+}
+
+// TestConflictsAreCounted: where an engine stores other data under the id of an event, an operator sees it when it is read.
+func TestConflictsAreCounted(t *testing.T) {
+	h := newHarnessOver(t, memlog.Options{Partitioned: true, LateDedup: true}, nil)
+	for _, data := range []string{"1", "2", "1"} {
+		h.publish(tandem.MediaEvent, `{"specversion":"1.0","id":"a","source":"/s","type":"t","subject":"k","data":`+data+`}`).want(201)
+	}
+	h.do("GET", events+"?from=earliest", "").want(200)
+	for _, want := range []string{"tandem_log_conflicts_total 1", "tandem_log_repeats_total 2"} {
+		if body := h.do("GET", "/metrics", "").want(200).body; !strings.Contains(body, want+"\n") {
+			t.Errorf("no %s in %s", want, body)
+		}
 	}
 }
 

@@ -42,45 +42,44 @@ func (a *API) listTopics(c *call) error {
 	if err != nil {
 		return err
 	}
-	list := struct {
-		Topics []topicDocument `json:"topics"`
-		Next   string          `json:"next,omitempty"`
-	}{Topics: []topicDocument{}}
-	for _, info := range a.log.Topics() {
-		if info.Name <= after {
-			continue
+	return a.document(c, func() (any, string, error) {
+		list := struct {
+			Topics []topicDocument `json:"topics"`
+			Next   string          `json:"next,omitempty"`
+		}{Topics: []topicDocument{}}
+		for _, info := range a.log.Topics() {
+			if info.Name <= after {
+				continue
+			}
+			if len(list.Topics) == limit {
+				list.Next = list.Topics[limit-1].Name
+				c.linkNext(values, list.Next)
+				break
+			}
+			list.Topics = append(list.Topics, topicDocument{Topic: info.Topic, Owner: a.topicOwner(info.Name)})
 		}
-		if len(list.Topics) == limit {
-			list.Next = list.Topics[limit-1].Name
-			c.linkNext(values, list.Next)
-			break
-		}
-		list.Topics = append(list.Topics, topicDocument{Topic: info.Topic, Owner: a.topicOwner(info.Name)})
-	}
-	httpx.WriteJSON(&c.w, http.StatusOK, &list)
-	return nil
+		return &list, "", nil
+	})
 }
 
 func (a *API) getTopic(c *call) error {
 	if _, err := c.query(); err != nil {
 		return err
 	}
-	info, err := a.log.Topic(c.r.Context(), c.arg)
-	if err != nil {
-		return err
-	}
-	doc := topicDocument{Topic: info.Topic, Owner: a.topicOwner(info.Name), Status: &topicStatus{}}
-	for _, b := range info.Bounds {
-		p := partitionStatus{b.Start, b.End, b.EndSeq - b.StartSeq, b.Bytes}
-		doc.Status.Partitions = append(doc.Status.Partitions, p)
-		doc.Status.Events += p.Events
-		doc.Status.Bytes += p.Bytes
-	}
-	// The tag is of the declaration, for If-Match; since the status changes without it, nothing is ever 304.
-	c.w.Header().Set("ETag", topicETag(info.Topic))
-	c.w.Header().Set("Cache-Control", "no-store")
-	httpx.WriteJSON(&c.w, http.StatusOK, &doc)
-	return nil
+	return a.document(c, func() (any, string, error) {
+		info, err := a.log.Topic(c.r.Context(), c.arg)
+		if err != nil {
+			return nil, "", err
+		}
+		doc := topicDocument{Topic: info.Topic, Owner: a.topicOwner(info.Name), Status: &topicStatus{}}
+		for _, b := range info.Bounds {
+			p := partitionStatus{b.Start, b.End, b.EndSeq - b.StartSeq, b.Bytes}
+			doc.Status.Partitions = append(doc.Status.Partitions, p)
+			doc.Status.Events += p.Events
+			doc.Status.Bytes += p.Bytes
+		}
+		return &doc, topicETag(info.Topic), nil
+	})
 }
 
 func (a *API) putTopic(c *call) error {

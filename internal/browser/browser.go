@@ -29,11 +29,8 @@ func Serve(w http.ResponseWriter, r *http.Request) {
 		httpx.WriteProblem(w, tandem.Errorf(tandem.CodeMethod, "the browser module is read with GET or HEAD"))
 		return
 	}
-	h.Set("Cache-Control", "no-cache")
-	h.Set("Etag", etag)
 	h.Set("X-Content-Type-Options", "nosniff")
-	if httpx.NotModified(r.Header, etag) {
-		w.WriteHeader(http.StatusNotModified)
+	if httpx.NotModified(w, r, etag, "no-cache") { // anybody may have it
 		return
 	}
 	h.Set("Content-Type", "text/javascript; charset=utf-8")

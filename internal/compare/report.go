@@ -23,11 +23,13 @@ type Report struct {
 
 // Machine is where the run took place.
 type Machine struct {
-	OS, Arch, CPU string
-	Cores         int
-	MemoryBytes   int64
-	Version       string // of Tandem
-	Commit        string
+	OS          string `json:"os"`
+	Arch        string `json:"arch"`
+	CPU         string `json:"cpu"`
+	Cores       int    `json:"cores"`
+	MemoryBytes int64  `json:"memoryBytes"`
+	Version     string `json:"version"` // of Tandem
+	Commit      string `json:"commit"`
 }
 
 // Finding is one scenario: a question, what is written about it, and the cells that answer it.
@@ -61,22 +63,29 @@ type Cell struct {
 	Params []Param `json:"params"`
 	// NotReachable says why this machine could not give the cell the load that it asks for. Such a cell has no latencies.
 	NotReachable string        `json:"notReachable,omitempty"`
-	Warmup       time.Duration `json:"warmup,omitempty"`
-	Took         time.Duration `json:"took"`
+	BrokenOff    bool          `json:"brokenOff,omitempty"` // it ended before its load was offered
+	Warmup       time.Duration `json:"warmup,omitempty"`    // offered before the beginning of the cell, and not counted
+	Took         time.Duration `json:"took"`                // from the beginning until all work was done
 	Load         Load          `json:"load"`
-	Answered     *Latency      `json:"answered,omitempty"` // from the time an attempt was due until the caller had its answer
+	Answered     *Latency      `json:"answered,omitempty"` // from the time an accepted attempt was due until the caller had its answer
 	Done         *Latency      `json:"done,omitempty"`     // from the same time until all work that it set off was done
 	Outcome      Outcome       `json:"outcome"`
+	Also         []Param       `json:"also,omitempty"` // what only this scenario measures, such as {"read by nobody", "12"}
 	PerUnit      PerUnit       `json:"perUnit"`
 	Processes    []Process     `json:"processes"`
 	// MustBeUp are the processes without which a caller does not succeed.
 	MustBeUp []string `json:"mustBeUp,omitempty"`
 	Faults   []Fault  `json:"faults,omitempty"`
 	Samples  []Sample `json:"samples,omitempty"` // one per interval, from the beginning of the cell
+	// Found is what only this scenario looks for, the most important first, such as {"vehicles", "12,000"}.
+	Found []Param `json:"found,omitempty"`
 }
 
 // Param is what sets a cell apart from its neighbours, such as {"rate", "200/s"}.
-type Param struct{ Name, Value string }
+type Param struct {
+	Name  string `json:"name"`
+	Value string `json:"value"`
+}
 
 // Load is what was offered, open loop: attempts are due by the clock, whatever became of earlier ones.
 type Load struct {
@@ -87,12 +96,15 @@ type Load struct {
 
 // Latency is a distribution. Intervals are half widths at 95 %, over repeats; zero with fewer than three repeats.
 type Latency struct {
-	Count         int64         `json:"count"`
-	P50, P90, P99 time.Duration // 0.5, 0.9, 0.99
-	P999, Max     time.Duration
-	P50Interval   time.Duration `json:",omitempty"`
-	P99Interval   time.Duration `json:",omitempty"`
-	Curve         []Quantile    `json:"curve,omitempty"` // for a plot, rising
+	Count       int64         `json:"count"`
+	P50         time.Duration `json:"p50"`
+	P90         time.Duration `json:"p90"`
+	P99         time.Duration `json:"p99"`
+	P999        time.Duration `json:"p999"`
+	Max         time.Duration `json:"max"`
+	P50Interval time.Duration `json:"p50Interval,omitempty"`
+	P99Interval time.Duration `json:"p99Interval,omitempty"`
+	Curve       []Quantile    `json:"curve,omitempty"` // for a plot, rising
 }
 
 // Quantile says that a share of At of all took no longer than Took.
@@ -146,5 +158,5 @@ type Sample struct {
 	Refused  int64         `json:"refused"`
 	Done     int64         `json:"done"`
 	Backlog  int64         `json:"backlog"` // accepted and not done, at its end
-	P99      time.Duration `json:"p99"`     // of the answers in it
+	P99      time.Duration `json:"p99"`     // of the accepted attempts that were due in it
 }

@@ -14,6 +14,7 @@ import (
 func (p *parser) check(o *server.Options) {
 	for _, s := range o.Services {
 		p.required(value{p.nearest(join("/services", s.Name)), join("/services", s.Name)}, "url", s.URL != "")
+		p.checkDeclaredService(s)
 	}
 	for _, t := range o.Topics {
 		if t.Kafka.Topic != "" && o.Engine.Kafka == nil {
@@ -66,8 +67,21 @@ func (p *parser) checkSubscription(o *server.Options, s tandem.Subscription) {
 			return o.Services[i], true
 		}}))
 	}
+	p.warnUnchecked(o, at, s)
 	p.warnTopics(o, at+"/topics", s.Topics)
 	p.warnTopic(o, at+"/replies", s.Replies)
+}
+
+// warnUnchecked warns of a request link whose service is not known to be there before somebody waits for it.
+func (p *parser) warnUnchecked(o *server.Options, at string, s tandem.Subscription) {
+	if s.Mode != tandem.DeliverRequest {
+		return
+	}
+	for _, service := range o.Services {
+		if service.Name == s.Service && service.Health == nil {
+			p.warn(p.nearest(at+"/service"), at+"/service", "a request link calls %q, which has no health check; add \"health: {path: /healthz}\" to the service", s.Service)
+		}
+	}
 }
 
 // checkService reports a service that is not declared.

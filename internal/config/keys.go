@@ -130,13 +130,6 @@ var requestFields = []field[server.Options]{
 	}},
 }
 
-var serviceFields = []field[tandem.Service]{
-	{name: "url", read: func(p *parser, v value, s *tandem.Service) { p.url(v, &s.URL) }},
-	{name: "timeout", read: func(p *parser, v value, s *tandem.Service) { p.duration(v, &s.Timeout) }},
-	{name: "health", later: notYet},
-	{name: "breaker", later: notYet},
-}
-
 var topicFields = []field[tandem.Topic]{
 	{name: "partitions", read: func(p *parser, v value, t *tandem.Topic) { p.integer(v, &t.Partitions, 1, tandem.MaxPartitions) }},
 	{name: "retention", read: func(p *parser, v value, t *tandem.Topic) { p.durationOrForever(v, &t.Retention) }},

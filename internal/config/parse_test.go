@@ -46,7 +46,8 @@ func TestEveryKeyIsRead(t *testing.T) {
 		Streams: stream.Options{MaxStreams: 50_000, MaxPerPrincipal: 20, MaxPerAddress: 200, MaxAge: -1, ReconnectRate: 500, WaitingBytes: 128 << 20},
 		Services: []tandem.Service{
 			{Name: "accounts", URL: "http://127.0.0.1:9000"},
-			{Name: "orders", URL: "https://orders.internal/base", Timeout: tandem.Duration(2 * time.Second)},
+			{Name: "orders", URL: "https://orders.internal/base", Others: []string{"http://10.0.0.2:9001/base"}, Timeout: tandem.Duration(2 * time.Second),
+				Health: &tandem.Health{Path: "/healthz?deep=1", Interval: tandem.Duration(10 * time.Second), Timeout: tandem.Duration(500 * time.Millisecond), Healthy: 2, Unhealthy: 4}},
 		},
 		Topics: []tandem.Topic{
 			{Name: "orders", Partitions: 16, Retention: tandem.Duration(720 * time.Hour), RetentionBytes: 10e9, Key: "data.customer.id", Source: "/shop", Type: "order.placed"},
@@ -104,7 +105,12 @@ func TestEveryKeyIsRead(t *testing.T) {
 // TestWarnings: a topic that a file names and does not declare may come into being later, but probably has another name.
 func TestWarnings(t *testing.T) {
 	const file = `topics: {chat: }
-services: {a: {url: "http://b"}}
+services: {a: {url: "http://b"}, h: {url: "http://b", health: {path: /healthz}}}
+subscriptions:
+  u: {topics: [chat], service: a, mode: request}
+  c: {topics: [chat], service: h, mode: request}
+  e: {topics: [chat], service: a}
+  l: {topics: [chat], url: "http://b", mode: request}
 routes:
   - {match: GET /a, stream: {topics: [chat], publish: {topic: chta, type: said}}}
   - {match: GET /b, stream: {topics: [chat, talk.*], publish: {topic: chat, type: said}}}
@@ -119,9 +125,10 @@ routes:
 		got = append(got, w.String())
 	}
 	want := []string{
-		`t.yaml:4:63: routes[0].stream.publish.topic: topic "chta" is not declared in this file; did you mean "chat"?`,
-		`t.yaml:5:45: routes[1].stream.topics[1]: "talk.*" matches no topic of this file`,
-		`t.yaml:6:29: routes[2].topic: topic "said" is not declared in this file; declare it under topics, or create it through the API before it is used`,
+		`t.yaml:4:32: subscriptions.u.service: a request link calls "a", which has no health check; add "health: {path: /healthz}" to the service`,
+		`t.yaml:9:63: routes[0].stream.publish.topic: topic "chta" is not declared in this file; did you mean "chat"?`,
+		`t.yaml:10:45: routes[1].stream.topics[1]: "talk.*" matches no topic of this file`,
+		`t.yaml:11:29: routes[2].topic: topic "said" is not declared in this file; declare it under topics, or create it through the API before it is used`,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
@@ -231,6 +238,15 @@ func TestFaults(t *testing.T) {
 		{"half a certificate", "engine: {nats: {url: \"nats://b\", tls: {cert: env:C}}}", `t.yaml:1:39: engine.nats.tls: cert and key belong together`},
 		{"adopted elsewhere", "topics: {a: {kafka: {topic: A}}}", `t.yaml:1:21: topics.a.kafka: needs the engine kafka; the engine is embedded`},
 		// Not supported yet.
+		{"no URL in a list", "services: {a: {url: []}}", `t.yaml:1:21: services.a.url: is empty; name a URL`},
+		{"a bad URL in a list", "services: {a: {url: [\"http://a\", \"b\"]}}", `t.yaml:1:34: services.a.url[1]: must be a URL such as http://127.0.0.1:9000`},
+		{"another path", "services: {a: {url: [\"http://a/x\", \"http://b/y\"]}}", `t.yaml:1:36: services.a.url[1]: "http://b/y" has another path than "http://a/x"`},
+		{"the same URL", "services: {a: {url: [\"http://a\", \"http://a\"]}}", `t.yaml:1:34: services.a.url[1]: "http://a" is there twice`},
+		{"a check of nothing", "services: {a: {url: \"http://a\", health: {}}}", `t.yaml:1:41: services.a.health: "path" is missing`},
+		{"no path", "services: {a: {url: \"http://a\", health: {path: healthz}}}", `t.yaml:1:48: services.a.health.path: "healthz" is not a path such as /healthz`},
+		{"checks too often", "services: {a: {url: \"http://a\", health: {path: /, interval: 1ms}}}", `t.yaml:1:61: services.a.health.interval: 1ms is outside 100ms to 1h0m0s`},
+		{"a check that is not over", "services: {a: {url: \"http://a\", health: {path: /, timeout: 6s}}}", `t.yaml:1:60: services.a.health.timeout: 6s is not between 0 and the interval, 5s`},
+		{"a count of none", "services: {a: {url: \"http://a\", health: {path: /, healthy: 0}}}", `t.yaml:1:60: services.a.health.healthy: 0 is outside 1 to 100`},
 		{"schema", "topics: {a: {schema: a.json}}", `t.yaml:1:14: topics.a.schema: not supported yet; events are not checked against a schema`},
 		// Request mode.
 		{"request pulled", "topics: {a: }\nsubscriptions: {s: {topics: [a], pull: {}, mode: request}}", `t.yaml:2:50: subscriptions.s.mode: cannot be request beside pull: nobody is called`},

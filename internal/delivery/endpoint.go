@@ -87,7 +87,7 @@ func (s *subscription) cleared() {
 		for _, d := range s.ready.all() {
 			d.own = d.own || d.probes >= probesPerEvent // it was the probe in vain, and another was not
 		}
-		s.endpointBack()
+		s.probeAnswered()
 	}
 }
 
@@ -237,6 +237,32 @@ func probeBefore(a, b *delivery) bool {
 		return pb
 	}
 	return a.older(b) < 0
+}
+
+// probeAnswered lets the subscription go on, unless its service is known to be unhealthy: then it goes on with probes, one at a time.
+func (s *subscription) probeAnswered() {
+	if service := s.policy().decl.Service; service != "" {
+		if ok, reason := s.m.opts.Healthy(service); !ok {
+			s.endpoint.reason, s.endpoint.tripped = reason, false
+			s.probeAfter(1, result{}, time.Now())
+			s.poke()
+			return
+		}
+	}
+	s.endpointBack()
+}
+
+// Recovered says that a service takes requests again: those who wait for it send a probe at once, unless a breaker has them wait.
+func (m *Manager) Recovered(service string) {
+	for _, s := range m.sorted() {
+		s.mu.Lock()
+		if p := s.policy(); s.endpoint.failing && p.decl.Service == service && p.decl.Breaker.Wait == 0 {
+			s.endpoint.probeAt = time.Time{}
+			s.kick()
+			s.poke()
+		}
+		s.mu.Unlock()
+	}
 }
 
 // endpointBack lets the subscription go on.

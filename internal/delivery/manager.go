@@ -50,6 +50,12 @@ type Options struct {
 	// own; neither Egress nor certificates hold for it. It is asked for each target, and again when that changes.
 	Transport func(service string) http.RoundTripper
 
+	// Through returns what carries the requests to a service over what makes its connections. Nil means just that.
+	Through func(service tandem.Service, next http.RoundTripper) http.RoundTripper
+	// Healthy reports whether a service takes requests, and if not, why: then it counts as an endpoint that fails, and only probes are sent.
+	// It must be cheap, and its change be told by Recovered. Nil means they all do.
+	Healthy func(service string) (ok bool, reason string)
+
 	// DialAMQP makes the connections to RabbitMQ; nil means a net.Dialer.
 	DialAMQP func(ctx context.Context, network, address string) (net.Conn, error)
 
@@ -128,6 +134,12 @@ func New(log *eventlog.Log, opts Options) *Manager {
 	}
 	if opts.UserAgent == "" {
 		opts.UserAgent = "Tandem"
+	}
+	if opts.Through == nil {
+		opts.Through = func(_ tandem.Service, next http.RoundTripper) http.RoundTripper { return next }
+	}
+	if opts.Healthy == nil {
+		opts.Healthy = func(string) (bool, string) { return true, "" }
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()

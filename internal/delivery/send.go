@@ -19,6 +19,7 @@ type job struct {
 	name    string
 	attempt int
 	leased  bool // to a client that pulls, and not sent
+	probe   bool // of an endpoint that fails
 	limited bool // it must not be made beyond the attempts of the policy
 	policy  *policy
 	decl    *tandem.Subscription
@@ -30,7 +31,8 @@ type job struct {
 
 func (s *subscription) newJob(d *delivery) job {
 	p := s.policy()
-	return job{d: d, rec: d.rec, name: s.name, attempt: d.attempts, limited: s.limited(p, d), policy: p, decl: p.decl, home: d.home}
+	return job{d: d, rec: d.rec, name: s.name, attempt: d.attempts, probe: s.endpoint.probe == d, limited: s.limited(p, d), policy: p,
+		decl: p.decl, home: d.home}
 }
 
 // do makes the attempts of one request, without the lock. It returns the target if one was needed and found.
@@ -53,6 +55,12 @@ func (s *subscription) do(jobs []job) *webhook.Target {
 		return nil
 	}
 	s.amqp.close() // where the declaration was another one before
+	if r, ok := s.unhealthy(live[0]); ok {
+		for _, j := range live {
+			j.result = r
+		}
+		return nil
+	}
 	start := time.Now()
 	target, err := s.target.get(s.ctx, s, p.decl)
 	if err != nil {
@@ -78,6 +86,16 @@ func (s *subscription) do(jobs []job) *webhook.Target {
 		j.result.at = start
 	}
 	return target
+}
+
+// unhealthy is the result where no attempt is made, since the service takes no requests: what a connection that cannot be made is, but for the
+// count. A probe is sent all the same, since the check itself may be at fault.
+func (s *subscription) unhealthy(j *job) (result, bool) {
+	if j.probe || j.decl.Service == "" {
+		return result{}, false
+	}
+	ok, reason := s.m.opts.Healthy(j.decl.Service)
+	return result{verdict: unreachable, detail: reason}, !ok
 }
 
 // throughChain lets the replies to an event go through the request links of their topics, within the time of the attempt.

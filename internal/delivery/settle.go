@@ -54,7 +54,9 @@ func (s *subscription) finish(d *delivery, r result) {
 		d.attempts--
 		s.retryAt(d, time.Now().Add(time.Second))
 	default:
-		s.failures++
+		if !r.at.IsZero() {
+			s.failures++
+		}
 		s.fail(d, r, probe)
 	}
 }
@@ -160,7 +162,7 @@ func (s *subscription) fail(d *delivery, r result, probe bool) {
 		s.probeFailed(d, r, now)
 		return
 	case e.failing && probe:
-		s.endpointBack() // an answer of another kind: the endpoint is there, and the event is at fault
+		s.probeAnswered() // in another way: the endpoint is there, and the event is at fault
 	}
 	// A breaker counts every failure, whatever it says of the endpoint.
 	suspicious := r.verdict == troubled || s.policy().decl.Breaker.Failures > 0

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"net/url"
+	"reflect"
 	"strings"
 	"sync"
 	"time"
@@ -86,7 +87,7 @@ func (c *targetCache) known(decl *tandem.Subscription, svc tandem.Service) (*web
 	if c.err != nil {
 		ttl = targetAgain
 	}
-	if c.decl != decl || c.service != svc || time.Since(c.at) >= ttl {
+	if c.decl != decl || !reflect.DeepEqual(c.service, svc) || time.Since(c.at) >= ttl {
 		return nil, nil
 	}
 	return c.target, c.err
@@ -122,6 +123,9 @@ func (c *targetCache) resolve(ctx context.Context, s *subscription, decl *tandem
 	}
 	if err := c.authorize(m, t, decl, guarded); err != nil {
 		return nil, err
+	}
+	if decl.Service != "" {
+		t.Transport = m.opts.Through(svc, t.Transport)
 	}
 	if !decl.Handshake {
 		c.kept.shaken = ""

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/examples/shop/inventory"
+	"github.com/tandem-hybrid/tandem/examples/shop/invoices"
 	"github.com/tandem-hybrid/tandem/examples/shop/notifications"
 	"github.com/tandem-hybrid/tandem/examples/shop/orders"
 	"github.com/tandem-hybrid/tandem/examples/shop/payments"
@@ -26,7 +27,7 @@ type books struct {
 // readBooks reads the books from the services, past Tandem.
 func (s *Shop) readBooks(ctx context.Context) (b books, err error) {
 	for name, into := range map[string]any{"orders": &b.orders, "inventory": &b.inventory, "payments": &b.payments, "notifications": &b.notifications} {
-		if err := getJSON(ctx, s.urls[name]+"/books", into); err != nil {
+		if err := getJSON(ctx, s.URLs[name]+"/books", into); err != nil {
 			return b, tandem.Wrap("read the books of "+name, err)
 		}
 	}
@@ -116,22 +117,22 @@ func (b *books) compare() (wrong []string) {
 // account returns where the books have not gained exactly what the customers ordered. What they should have gained is
 // worked out from the invoices and the events, so that services that are wrong in the same way, or have lost an order or
 // taken it twice, do not agree by accident.
-func (b *books) account(before *books, invoices map[string]*invoice, outcomes map[string]string) (wrong []string) {
+func (b *books) account(before *books, placed map[string]*invoices.Invoice, outcomes map[string]string) (wrong []string) {
 	say := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
 	var paid, credited int64
 	sold, back := map[string]int64{}, map[string]int64{}
-	for id, v := range invoices {
+	for id, v := range placed {
 		switch orders.Status(outcomes[id]) {
 		case orders.Confirmed:
-			paid += v.total()
-			v.countStock(sold)
+			paid += v.Total()
+			countStock(v, sold)
 		case orders.Returned:
-			credited += v.total()
-			v.countStock(back)
+			credited += v.Total()
+			countStock(v, back)
 		}
 	}
-	if n := total(b.orders.States) - total(before.orders.States); n != int64(len(invoices)) {
-		say("orders: %d were placed, %d are on record", len(invoices), n)
+	if n := total(b.orders.States) - total(before.orders.States); n != int64(len(placed)) {
+		say("orders: %d were placed, %d are on record", len(placed), n)
 	}
 	if total(before.orders.States) != before.ended() {
 		return wrong // orders of an earlier run have ended meanwhile: what is theirs cannot be told apart
@@ -165,7 +166,7 @@ func (b *books) account(before *books, invoices map[string]*invoice, outcomes ma
 }
 
 // countStock adds the pieces of each stock code.
-func (v *invoice) countStock(to map[string]int64) {
+func countStock(v *invoices.Invoice, to map[string]int64) {
 	for _, l := range v.Lines {
 		if inventory.IsStock(l.Code) {
 			to[l.Code] += l.Quantity

@@ -12,11 +12,12 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/examples/shop/inventory"
+	"github.com/tandem-hybrid/tandem/examples/shop/invoices"
 	"github.com/tandem-hybrid/tandem/examples/shop/orders"
 )
 
 // The books of a run in which one order was confirmed and one returned, beside an older order.
-func audited() (before, after books, invoices map[string]*invoice, outcomes map[string]string) {
+func audited() (before, after books, placed map[string]*invoices.Invoice, outcomes map[string]string) {
 	before.orders.States = map[orders.Status]int64{orders.Confirmed: 1}
 	before.orders.Confirmed = orders.Total{Pence: 50, Pieces: map[string]int64{"22423": 5}}
 	before.payments.Processed.Count, before.payments.Processed.Pence = 1, 50
@@ -31,11 +32,11 @@ func audited() (before, after books, invoices map[string]*invoice, outcomes map[
 	after.inventory.Stock = map[string]inventory.Stock{"22423": {Initial: 100, OnHand: 94, Reserved: 7, Returned: 1}}
 	after.notifications.Messages = map[string]int64{"order.confirmed": 2, "order.returned": 1}
 
-	invoices = map[string]*invoice{
-		"a": {Number: "1", Lines: []line{{Code: "22423", Quantity: 2, UnitPricePence: 70}, {Code: "POST", Quantity: 1, UnitPricePence: 10}}},
-		"b": {Number: "C2", Return: true, Lines: []line{{Code: "22423", Quantity: 1, UnitPricePence: 70}}},
+	placed = map[string]*invoices.Invoice{
+		"a": {Number: "1", Lines: []invoices.Line{{Code: "22423", Quantity: 2, UnitPricePence: 70}, {Code: "POST", Quantity: 1, UnitPricePence: 10}}},
+		"b": {Number: "C2", Return: true, Lines: []invoices.Line{{Code: "22423", Quantity: 1, UnitPricePence: 70}}},
 	}
-	return before, after, invoices, map[string]string{"a": "confirmed", "b": "returned"}
+	return before, after, placed, map[string]string{"a": "confirmed", "b": "returned"}
 }
 
 // Each fault alone is noticed, also those in which all services agree with each other.
@@ -71,9 +72,9 @@ func TestTheAuditSeesEachFault(t *testing.T) {
 		"events say another": func(_, _ *books, outcomes map[string]string) { outcomes["a"] = "cancelled" },
 		"in the outbox":      func(_, after *books, _ map[string]string) { after.orders.Outbox = 1 },
 	} {
-		before, after, invoices, outcomes := audited()
+		before, after, placed, outcomes := audited()
 		spoil(&before, &after, outcomes)
-		wrong := slices.Concat(after.compare(), after.account(&before, invoices, outcomes))
+		wrong := slices.Concat(after.compare(), after.account(&before, placed, outcomes))
 		if (len(wrong) > 0) != (name != "") {
 			t.Errorf("%q: the audit says %q", name, wrong)
 		}

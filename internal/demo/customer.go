@@ -16,6 +16,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/examples/shop/invoices"
 )
 
 // crowd is the customers: they know nothing but the public listener.
@@ -38,13 +39,13 @@ func (c *crowd) close() { c.http.CloseIdleConnections() }
 func passwordOf(account string) string { return "the password of " + account }
 
 // logIn registers the customers of the invoices, or logs in those that were here before.
-func (c *crowd) logIn(ctx context.Context, list []*invoice) error {
+func (c *crowd) logIn(ctx context.Context, list []*invoices.Invoice) error {
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(4)
 	type session struct{ name, token string }
 	sessions := make(chan session, len(list)+1)
 	known := map[string]bool{}
-	for _, v := range append([]*invoice{{Customer: guest}}, list...) {
+	for _, v := range append([]*invoices.Invoice{{Customer: invoices.Guest}}, list...) {
 		if known[v.Customer] {
 			continue
 		}
@@ -85,7 +86,7 @@ type orderView struct {
 }
 
 // order places an invoice and returns the order. key makes sure that however often it is sent it is one order.
-func (c *crowd) order(ctx context.Context, v *invoice, reference, key string) (*orderView, error) {
+func (c *crowd) order(ctx context.Context, v *invoices.Invoice, reference, key string) (*orderView, error) {
 	kind := "sale"
 	if v.Return {
 		kind = "return"

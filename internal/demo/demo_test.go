@@ -77,8 +77,8 @@ func TestCtrlCEndsTheDemo(t *testing.T) {
 	var pids []int
 	o := Options{Public: "127.0.0.1:0", API: "127.0.0.1:0", Pause: 10 * time.Millisecond, Control: func(s *Shop) error {
 		defer cancel()
-		for _, p := range s.processes {
-			pids = append(pids, p.pid())
+		for _, p := range s.Processes() {
+			pids = append(pids, p.PID())
 		}
 		return s.WaitEnded(3)
 	}}

@@ -17,6 +17,7 @@ import (
 	"github.com/tandem-hybrid/tandem/client"
 	"github.com/tandem-hybrid/tandem/examples/fleet"
 	"github.com/tandem-hybrid/tandem/examples/fleet/vehicle"
+	"github.com/tandem-hybrid/tandem/internal/process"
 )
 
 // Fleet is the running demo of examples/fleet: the server, the page's service, and the vehicles.
@@ -57,7 +58,7 @@ func RunFleet(ctx context.Context, o FleetOptions) (sum FleetSummary, err error)
 		defer func() { _ = os.RemoveAll(dir) }() // what cannot be removed is left to the system
 	}
 	began := time.Now()
-	s, err := startSystem(ctx, dir, plan{config: fleet.Config, services: fleet.Services(), public: o.Public, api: o.API, command: o.Command})
+	s, err := startSystem(ctx, dir, o.Command, process.Plan{Config: fleet.Config, Services: fleet.Services(), Public: o.Public, API: o.API})
 	if err != nil {
 		return sum, err
 	}
@@ -156,7 +157,7 @@ func (f *Fleet) once(ctx context.Context) error {
 // latest returns the cursor of the end of the map's stream.
 func (f *Fleet) latest(ctx context.Context) (string, error) {
 	var page struct{ Cursor string }
-	if err := getJSON(ctx, f.public+"/positions", &page); err != nil {
+	if err := getJSON(ctx, f.Public+"/positions", &page); err != nil {
 		return "", tandem.Wrap("read the stream of positions", err)
 	}
 	return page.Cursor, nil
@@ -173,7 +174,7 @@ func (f *Fleet) drive(ctx context.Context, trip string) error {
 		}
 	}
 	for _, t := range f.tracks {
-		v := vehicle.Vehicle{Addr: strings.TrimPrefix(f.public, "http://"), Trip: trip, Track: t, When: when, Stored: f.sent.stored, Again: f.sent.again}
+		v := vehicle.Vehicle{Addr: strings.TrimPrefix(f.Public, "http://"), Trip: trip, Track: t, When: when, Stored: f.sent.stored, Again: f.sent.again}
 		g.Go(func() error { return v.Drive(ctx) })
 	}
 	return g.Wait()
@@ -216,7 +217,7 @@ func (f *Fleet) forever(ctx context.Context) error {
 
 // readStored reads from the log, over the API, what was stored behind a cursor.
 func (f *Fleet) readStored(ctx context.Context, from string) error {
-	c, err := client.New(f.api, client.Options{Retries: 20})
+	c, err := client.New(f.API, client.Options{Retries: 20})
 	if err != nil {
 		return err
 	}
@@ -254,8 +255,8 @@ func (f *Fleet) announce(dir string, took time.Duration) {
 	p := func(format string, args ...any) { fmt.Fprintf(f.o.Out, format+"\n", args...) }
 	p("The fleet is out (started in %d ms, data in %s).", took.Milliseconds(), dir)
 	p("")
-	p("  map           %s/", f.public)
-	p("  API           %s/v1/streams", f.api)
+	p("  map           %s/", f.Public)
+	p("  API           %s/v1/streams", f.API)
 	f.list(f.o.Out)
 	p("")
 	p("  vehicles      %d, %d positions within %s", len(f.tracks), f.total, vehicle.Duration(f.tracks).Round(time.Second))

@@ -14,6 +14,7 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/examples/fleet/vehicle"
+	"github.com/tandem-hybrid/tandem/internal/process"
 )
 
 // fleetOnce runs the fleet to its end on ports of its own, and shows the children's logs when it fails.
@@ -95,7 +96,7 @@ func TestKillsLoseNoPosition(t *testing.T) {
 			if err := f.WaitStored((i + 1) * total / (kills + 2)); err != nil {
 				return err
 			}
-			f.Kill(serverName)
+			f.Kill(process.Server)
 		}
 		return nil
 	}
@@ -126,8 +127,8 @@ func TestCtrlCEndsTheFleet(t *testing.T) {
 	var pids []int
 	o := FleetOptions{Vehicles: 5, Speed: 1000, Public: "127.0.0.1:0", API: "127.0.0.1:0", Control: func(f *Fleet) error {
 		defer cancel()
-		for _, p := range f.processes {
-			pids = append(pids, p.pid())
+		for _, p := range f.Processes() {
+			pids = append(pids, p.PID())
 		}
 		return f.WaitStored(5*madeUp + 1) // a second lap
 	}}

@@ -26,7 +26,7 @@ type follower struct {
 // follow reads the map's stream, over restarts of the server, until ctx is done.
 func (f *Fleet) follow(ctx context.Context, r follower) error {
 	for ctx.Err() == nil {
-		err := r.read(ctx, strings.TrimPrefix(f.public, "http://"))
+		err := r.read(ctx, strings.TrimPrefix(f.Public, "http://"))
 		var refused *stream.StatusError
 		if e := (*tandem.Error)(nil); errors.As(err, &e) || errors.As(err, &refused) && refused.ForGood() {
 			return tandem.Wrap("follow the positions", err)

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/examples/shop/invoices"
+	"github.com/tandem-hybrid/tandem/internal/process"
 )
 
 // rounds is how often a kill test goes through the file: a little by default, more in CI, much in the soak.
@@ -29,7 +31,7 @@ func rounds(few, ci, soak int) int {
 // Kills of the server and of services: every order ends, all books agree, each order's events are stored once and in
 // order, and repeats stay within promise 3.
 func TestKillsLoseNothing(t *testing.T) {
-	victims := []string{serverName, "payments", "orders", "inventory", serverName, "notifications", "accounts"}
+	victims := []string{process.Server, "payments", "orders", "inventory", process.Server, "notifications", "accounts"}
 	repeat := rounds(2, 10, 90)
 	total, every := 40*repeat, 10
 	kills := 0
@@ -51,7 +53,7 @@ func TestKillsLoseNothing(t *testing.T) {
 	bound := int64(0)
 	for i := range kills {
 		switch victims[i%len(victims)] {
-		case serverName:
+		case process.Server:
 			bound += 4 * (tandem.DefaultConcurrency + 8)
 		case "accounts": // takes no events
 		default:
@@ -100,9 +102,9 @@ func TestOutageOfTheServer(t *testing.T) {
 		if err := s.WaitPlaced(10); err != nil {
 			return err
 		}
-		s.Stop(serverName)
+		s.Stop(process.Server)
 		s.Kill("orders") // what its outbox holds is in its database
-		s.Start(serverName)
+		s.Start(process.Server)
 		return nil
 	}})
 	if sum.Ended != 40 {
@@ -119,10 +121,10 @@ func TestResumeOfAnOrdersStream(t *testing.T) {
 	}
 	defer s.stop()
 	s.progress = newProgress(true)
-	c := newCrowd(s.public, 1, s.progress)
+	c := newCrowd(s.Public, 1, s.progress)
 	defer c.close()
-	v := &invoice{Number: "resume", Customer: guest, Lines: []line{{"85123A", "heart", 1, 255}}}
-	if err := c.logIn(t.Context(), []*invoice{v}); err != nil {
+	v := &invoices.Invoice{Number: "resume", Customer: invoices.Guest, Lines: []invoices.Line{{Code: "85123A", Description: "heart", Quantity: 1, UnitPricePence: 255}}}
+	if err := c.logIn(t.Context(), []*invoices.Invoice{v}); err != nil {
 		t.Fatal(err)
 	}
 	s.Stop("payments") // so that the order stays under way
@@ -140,7 +142,7 @@ func TestResumeOfAnOrdersStream(t *testing.T) {
 		}
 	}
 	read(2)
-	s.Kill(serverName)
+	s.Kill(process.Server)
 	s.Start("payments")
 	read(4)
 	if want := strings.Fields(ways[0]); !slices.Equal(types, want) {
@@ -159,7 +161,7 @@ func followOrder(t *testing.T, c *crowd, id, last string, each func(typ string) 
 		t.Fatal(err)
 	}
 	req.Header.Set("Accept", "text/event-stream")
-	req.Header.Set("Authorization", "Bearer "+c.tokens[guest])
+	req.Header.Set("Authorization", "Bearer "+c.tokens[invoices.Guest])
 	if last != "" {
 		req.Header.Set("Last-Event-ID", last)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/client"
 	"github.com/tandem-hybrid/tandem/examples/shop/inventory"
+	"github.com/tandem-hybrid/tandem/examples/shop/invoices"
 	"github.com/tandem-hybrid/tandem/examples/shop/payments"
 )
 
@@ -36,7 +37,7 @@ func Run(ctx context.Context, o Options) (sum Summary, err error) {
 	// A terminal that is closed ends the demo as Ctrl-C does, and leaves no temporary directory.
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGHUP)
 	defer stop()
-	list, err := loadInvoices(o.Orders)
+	list, err := invoices.Load(o.Orders)
 	if err != nil {
 		return sum, err
 	}
@@ -55,7 +56,7 @@ func Run(ctx context.Context, o Options) (sum Summary, err error) {
 	defer s.stop()
 	r := &run{o: o, shop: s, list: list, progress: newProgress(o.Once)}
 	s.progress = r.progress
-	r.crowd = newCrowd(s.public, o.Customers, r.progress)
+	r.crowd = newCrowd(s.Public, o.Customers, r.progress)
 	defer r.crowd.close()
 	s.announce(o, dir, time.Since(began))
 
@@ -87,7 +88,7 @@ func prepare(dir string) (string, error) {
 type run struct {
 	o        Options
 	shop     *Shop
-	list     []*invoice
+	list     []*invoices.Invoice
 	progress *progress
 	crowd    *crowd
 
@@ -97,11 +98,11 @@ type run struct {
 	books    books
 	subs     map[string]tandem.SubscriptionStatus
 	wrong    []string
-	invoices map[string]*invoice // by order
+	invoices map[string]*invoices.Invoice // by order
 }
 
 func (r *run) do(ctx context.Context) error {
-	c, err := client.New(r.shop.api, client.Options{Retries: 20})
+	c, err := client.New(r.shop.API, client.Options{Retries: 20})
 	if err != nil {
 		return err
 	}
@@ -161,7 +162,7 @@ func (r *run) do(ctx context.Context) error {
 // watch follows the topic, over restarts of the server, until the run is over.
 func (r *run) watch(ctx context.Context, from tandem.Cursor) error {
 	// Its own pace, on loopback, instead of the client's: what is measured here must not wait for a backoff.
-	c, err := client.New(r.shop.api, client.Options{Retries: -1})
+	c, err := client.New(r.shop.API, client.Options{Retries: -1})
 	if err != nil {
 		return err
 	}
@@ -196,7 +197,7 @@ func (r *run) place(ctx context.Context) error {
 	r.draw(total)
 	type placed struct {
 		id string
-		v  *invoice
+		v  *invoices.Invoice
 	}
 	all := make(chan placed, total)
 	id := tandem.NewID() // of the run: another run's orders are others
@@ -220,7 +221,7 @@ func (r *run) place(ctx context.Context) error {
 	}
 	err := g.Wait()
 	close(all)
-	r.invoices = make(map[string]*invoice, total)
+	r.invoices = make(map[string]*invoices.Invoice, total)
 	for p := range all {
 		r.invoices[p.id] = p.v
 	}
@@ -228,7 +229,7 @@ func (r *run) place(ctx context.Context) error {
 }
 
 // reference is what the customer calls the order: the number of the invoice, and which time it is ordered.
-func reference(v *invoice, round int) string {
+func reference(v *invoices.Invoice, round int) string {
 	if round == 0 {
 		return v.Number
 	}
@@ -327,8 +328,8 @@ func (r *run) verify(ctx context.Context) error {
 			r.wrong = append(r.wrong, fmt.Sprintf("order %s (%s) has not ended: it is %s", id, v.Number, o.Status))
 		case o.Status != outcomes[id]:
 			r.wrong = append(r.wrong, fmt.Sprintf("order %s (%s) is %s, its events say %s", id, v.Number, o.Status, outcomes[id]))
-		case o.TotalPence != v.total():
-			r.wrong = append(r.wrong, fmt.Sprintf("order %s (%s) is over %d pence, the invoice over %d", id, v.Number, o.TotalPence, v.total()))
+		case o.TotalPence != v.Total():
+			r.wrong = append(r.wrong, fmt.Sprintf("order %s (%s) is over %d pence, the invoice over %d", id, v.Number, o.TotalPence, v.Total()))
 		}
 	}
 	for id, v := range r.invoices {
@@ -379,8 +380,8 @@ func (s *Shop) announce(o Options, dir string, took time.Duration) {
 	p := func(format string, args ...any) { fmt.Fprintf(o.Out, format+"\n", args...) }
 	p("The shop is open (started in %d ms, data in %s).", took.Milliseconds(), dir)
 	p("")
-	p("  storefront    %s/", s.public)
-	p("  API           %s/v1/topics", s.api)
+	p("  storefront    %s/", s.Public)
+	p("  API           %s/v1/topics", s.API)
 	s.list(o.Out)
 	p("")
 	p("  stock         %s", inventory.Rule{Seed: o.Seed})

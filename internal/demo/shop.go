@@ -4,6 +4,7 @@ import (
 	"context"
 
 	shop "github.com/tandem-hybrid/tandem/examples/shop"
+	"github.com/tandem-hybrid/tandem/internal/process"
 )
 
 // Shop is the running demo: the server and the services.
@@ -14,8 +15,8 @@ type Shop struct {
 
 // startShop starts everything in a directory and returns when all answer.
 func startShop(ctx context.Context, dir string, o Options) (*Shop, error) {
-	s, err := startSystem(ctx, dir, plan{config: shop.Config, services: shop.Services(), public: o.Public, api: o.API, command: o.Command,
-		set: settings{Seed: o.Seed}})
+	s, err := startSystem(ctx, dir, o.Command, process.Plan{Config: shop.Config, Services: shop.Services(), Public: o.Public, API: o.API,
+		Settings: process.Settings{Seed: o.Seed}})
 	if err != nil {
 		return nil, err
 	}

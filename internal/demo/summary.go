@@ -107,7 +107,7 @@ func (s *Shop) subscriptions(ctx context.Context) (map[string]tandem.Subscriptio
 		var v struct {
 			Status tandem.SubscriptionStatus `json:"status"`
 		}
-		if err := getJSON(ctx, s.api+"/v1/subscriptions/"+name, &v); err != nil {
+		if err := getJSON(ctx, s.API+"/v1/subscriptions/"+name, &v); err != nil {
 			return nil, tandem.Wrap("read subscription "+name, err)
 		}
 		all[name] = v.Status

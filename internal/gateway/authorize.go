@@ -23,7 +23,7 @@ func (x *exchange) authorize(r *http.Request, a *asked) (passed bool, err error)
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 	}).WithContext(ctx)
 	// Not a Client: it would follow a redirect to a log-in page, which is the answer.
-	res, err := a.upstream.transport.RoundTrip(req)
+	res, err := a.upstream.carrier.RoundTrip(req)
 	if err != nil {
 		return false, unasked(x.serviceError(ctx, a.upstream, err), a)
 	}

@@ -42,6 +42,9 @@ type Options struct {
 	// Conditions compiles the text of sql and cel in the filters of streams. Nil refuses them.
 	Conditions func(dialect, text string) (tandem.Condition, error)
 
+	// Through returns what carries the requests to a service over what makes its connections. Nil means just that.
+	Through func(service tandem.Service, next http.RoundTripper) http.RoundTripper
+
 	MaxEventBytes int          // default of Route.MaxBodyBytes on topic routes; zero means tandem.DefaultMaxEventBytes
 	Logger        *slog.Logger // nil means slog.Default
 
@@ -69,6 +72,9 @@ func New(log *eventlog.Log, opts Options) *Gateway {
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
+	}
+	if opts.Through == nil {
+		opts.Through = func(_ tandem.Service, next http.RoundTripper) http.RoundTripper { return next }
 	}
 	if opts.Chain == nil {
 		opts.Chain = chain.New(log, chain.Options{})

@@ -28,7 +28,8 @@ type upstream struct {
 	service   tandem.Service
 	url       *url.URL
 	timeout   time.Duration
-	transport *http.Transport
+	transport *http.Transport   // its connections
+	carrier   http.RoundTripper // through which requests go
 	proxy     *httputil.ReverseProxy
 }
 
@@ -53,9 +54,10 @@ func newUpstream(g *Gateway, s tandem.Service) (*upstream, error) {
 		MaxResponseHeaderBytes: maxResponseHeader,
 		DisableCompression:     true, // what the client accepts is between it and the service
 	}
+	up.carrier = g.opts.Through(s, up.transport)
 	up.proxy = &httputil.ReverseProxy{
 		Rewrite:        up.rewrite,
-		Transport:      up.transport,
+		Transport:      up.carrier,
 		BufferPool:     &g.buffers,
 		ModifyResponse: modifyResponse,
 		ErrorHandler:   serviceFailed,

@@ -5,8 +5,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"github.com/tandem-hybrid/tandem"
 )
 
 // MediaType returns the media type of a Content-Type without its parameters, in lower case.
@@ -100,45 +98,4 @@ func ParsePrefer(h http.Header) Prefer {
 		}
 	}
 	return p
-}
-
-// Precondition checks If-Match and If-None-Match of a request that changes something against the entity tag of what is
-// there, "" for nothing (RFC 9110, section 13.1). Code: Precondition.
-func Precondition(h http.Header, etag string) error {
-	if v := h.Values("If-Match"); len(v) > 0 && !matchETag(v, etag, false) {
-		e := tandem.Errorf(tandem.CodePrecondition, "If-Match does not name what is there")
-		if etag == "" {
-			return e.WithHint("there is nothing of this name")
-		}
-		return e.WithHint("it was changed: read it again; its ETag is %s now", etag)
-	}
-	if v := h.Values("If-None-Match"); len(v) > 0 && matchETag(v, etag, true) {
-		return tandem.Errorf(tandem.CodePrecondition, "If-None-Match names what is there")
-	}
-	return nil
-}
-
-// NotModified reports whether a GET with these headers is answered 304 where the entity tag is etag.
-func NotModified(h http.Header, etag string) bool {
-	v := h.Values("If-None-Match")
-	return len(v) > 0 && matchETag(v, etag, true)
-}
-
-// matchETag compares strongly (If-Match) or weakly (If-None-Match).
-func matchETag(values []string, etag string, weak bool) bool {
-	if etag == "" {
-		return false
-	}
-	for _, line := range values {
-		for part := range strings.SplitSeq(line, ",") {
-			part = strings.TrimSpace(part)
-			if weak {
-				part = strings.TrimPrefix(part, "W/")
-			}
-			if part == "*" || part == strings.TrimPrefix(etag, "W/") && (weak || !strings.HasPrefix(etag, "W/")) {
-				return true
-			}
-		}
-	}
-	return false
 }

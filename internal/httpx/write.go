@@ -32,7 +32,7 @@ func WriteJSON(w http.ResponseWriter, status int, v any) {
 
 // AppendProblem appends the problem that describes err, as one line of JSON without its end.
 func AppendProblem(dst []byte, err error) []byte {
-	return append(dst, bytes.TrimSuffix(encode(tandem.ProblemOf(err)), []byte{'\n'})...)
+	return append(dst, bytes.TrimSuffix(Encode(tandem.ProblemOf(err)), []byte{'\n'})...)
 }
 
 // WriteRawJSON answers with JSON that is encoded already.
@@ -41,7 +41,7 @@ func WriteRawJSON(w http.ResponseWriter, status int, body []byte) {
 }
 
 func writeJSON(w http.ResponseWriter, contentType string, status int, v any) {
-	write(w, contentType, status, encode(v))
+	write(w, contentType, status, Encode(v))
 }
 
 func write(w http.ResponseWriter, contentType string, status int, body []byte) {
@@ -53,7 +53,8 @@ func write(w http.ResponseWriter, contentType string, status int, body []byte) {
 	_, _ = w.Write(body) // a client that has gone away is nobody's error
 }
 
-func encode(v any) []byte {
+// Encode returns v as the JSON that WriteJSON answers with.
+func Encode(v any) []byte {
 	var buf bytes.Buffer
 	enc := json.NewEncoder(&buf)
 	enc.SetEscapeHTML(false)

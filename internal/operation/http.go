@@ -3,7 +3,6 @@ package operation
 import (
 	"context"
 	"net/http"
-	"strconv"
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
@@ -19,8 +18,9 @@ const (
 
 // Serve answers a request for an operation.
 //
-// GET gives its JSON with an ETag. wait=DURATION, or Prefer: wait=SECONDS (RFC 7240), holds the answer until the operation
-// is final or the time, at most a minute, is over. With Accept: text/event-stream it is sent at once and again when it is
+// GET gives its JSON with an ETag, which If-None-Match may name: 304 says that it is running still. wait=DURATION, or Prefer:
+// wait=SECONDS (RFC 7240), holds the answer until the operation is final or the time, at most a minute, is over; where the answer did not wait,
+// Retry-After advises when to ask again. With Accept: text/event-stream it is sent at once and again when it is
 // final, which ends the stream; an EventSource that comes back with that Last-Event-ID is told by 204 to stay away. DELETE
 // cancels. Who may do so was decided before.
 func (o *Operations) Serve(w http.ResponseWriter, r *http.Request, id string) {
@@ -55,7 +55,8 @@ func (o *Operations) serveGet(w http.ResponseWriter, r *http.Request, id string)
 		return err
 	}
 	op, err := o.Get(r.Context(), id)
-	if err == nil && wait > 0 && !op.State.Final() {
+	waited := err == nil && wait > 0 && !op.State.Final()
+	if waited {
 		// A write timeout of the server was meant for answers that do not wait.
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Time{})
 		ctx, cancel := context.WithTimeout(r.Context(), wait)
@@ -65,8 +66,28 @@ func (o *Operations) serveGet(w http.ResponseWriter, r *http.Request, id string)
 	if err != nil {
 		return err
 	}
+	if !op.State.Final() && (!waited || o.drained()) {
+		httpx.SetRetryAfter(w.Header(), again(&op, time.Now()))
+	}
 	writeOperation(w, r, &op)
 	return nil
+}
+
+// The bounds of what Retry-After advises for an operation that runs.
+const (
+	minAgain = time.Second
+	maxAgain = 30 * time.Second
+)
+
+// again is how long a client should leave a running operation alone: a tenth of its age, so that its end is known at most so much later, and
+// not beyond its time.
+func again(op *tandem.Operation, now time.Time) time.Duration {
+	created, _ := tandem.ParseTime(op.Created)
+	d := min(now.Sub(created)/10, maxAgain)
+	if expires, ok := tandem.ParseTime(op.Expires); ok {
+		d = min(d, expires.Sub(now))
+	}
+	return max(d, minAgain)
 }
 
 func waitOf(w http.ResponseWriter, r *http.Request) (time.Duration, error) {
@@ -82,22 +103,15 @@ func waitOf(w http.ResponseWriter, r *http.Request) (time.Duration, error) {
 		return 0, nil
 	}
 	wait := min(p.Wait, maxWait)
-	w.Header().Set("Preference-Applied", "wait="+strconv.Itoa(int(wait/time.Second)))
+	httpx.SetWaited(w.Header(), wait)
 	return wait, nil
 }
 
+// etagOf is the version of an operation: it holds over restarts, and costs less than the operation.
 func etagOf(op *tandem.Operation) string { return `"` + string(op.State) + `"` }
 
 func writeOperation(w http.ResponseWriter, r *http.Request, op *tandem.Operation) {
-	h := w.Header()
-	h.Set("ETag", etagOf(op)) // nothing but the state ever changes, and it does so once
-	h.Set("Cache-Control", "private, no-cache")
-	if !op.State.Final() {
-		h.Set("Retry-After", "1")
+	if !httpx.NotModified(w, r, etagOf(op), httpx.CacheRevalidate) { // nothing but the state ever changes, and it does so once
+		httpx.WriteJSON(w, http.StatusOK, op)
 	}
-	if r.Method != http.MethodDelete && httpx.NotModified(r.Header, etagOf(op)) {
-		w.WriteHeader(http.StatusNotModified)
-		return
-	}
-	httpx.WriteJSON(w, http.StatusOK, op)
 }

@@ -7,6 +7,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tandem-hybrid/tandem"
 )
@@ -43,12 +44,13 @@ func TestServe(t *testing.T) {
 	}{
 		{"GET", op.ID, nil, 200, map[string]string{"ETag": `"running"`, "Retry-After": "1", "Content-Type": "application/json"}},
 		{"GET", op.ID, []string{"If-None-Match", `"running"`}, 304, map[string]string{"ETag": `"running"`}},
-		{"GET", op.ID + "?wait=1ms", []string{"If-None-Match", `"running"`}, 304, nil},
+		{"HEAD", op.ID, []string{"If-None-Match", `W/"x", W/"running"`}, 304, map[string]string{"Retry-After": "1", "Cache-Control": "private, no-cache"}},
+		{"GET", op.ID + "?wait=1ms", []string{"If-None-Match", `"running"`}, 304, map[string]string{"Retry-After": ""}},
 		{"GET", op.ID + "?wait=soon", nil, 400, nil},
 		{"GET", tandem.NewID(), nil, 404, map[string]string{"Content-Type": "application/problem+json"}},
 		{"GET", tandem.NewID(), []string{"Accept", "text/event-stream"}, 404, nil},
 		{"POST", op.ID, nil, 405, map[string]string{"Allow": "GET, HEAD, DELETE"}},
-		{"DELETE", op.ID, nil, 200, map[string]string{"ETag": `"cancelled"`, "Retry-After": ""}},
+		{"DELETE", op.ID, []string{"If-None-Match", `"cancelled"`}, 200, map[string]string{"ETag": `"cancelled"`, "Retry-After": ""}},
 		{"DELETE", op.ID, nil, 200, nil},
 		{"GET", op.ID, []string{"If-None-Match", `"running"`}, 200, map[string]string{"ETag": `"cancelled"`}},
 		{"GET", op.ID, []string{"Prefer", "wait=5"}, 200, map[string]string{"Preference-Applied": "wait=5"}},
@@ -66,6 +68,24 @@ func TestServe(t *testing.T) {
 	}
 }
 
+// TestAgain: the hint grows with the age of the operation, and does not go beyond its time.
+func TestAgain(t *testing.T) {
+	now := time.Now()
+	for _, c := range []struct{ age, left, want time.Duration }{
+		{0, time.Hour, time.Second},
+		{8 * time.Second, time.Hour, time.Second},
+		{40 * time.Second, time.Hour, 4 * time.Second},
+		{time.Hour, time.Hour, 30 * time.Second},
+		{time.Hour, 7 * time.Second, 7 * time.Second},
+		{time.Hour, -time.Second, time.Second},
+	} {
+		op := tandem.Operation{Created: timeText(now.Add(-c.age)), Expires: timeText(now.Add(c.left))}
+		if got := again(&op, now); got < c.want-10*time.Millisecond || got > c.want+10*time.Millisecond { // texts are cut to milliseconds
+			t.Errorf("aged %v with %v left: %v, want %v", c.age, c.left, got, c.want)
+		}
+	}
+}
+
 func TestServeWaits(t *testing.T) {
 	h := newHouse(t, Options{})
 	url := h.serve(t).URL + "/"
@@ -73,7 +93,7 @@ func TestServeWaits(t *testing.T) {
 	answer := make(chan tandem.Operation)
 	go func() {
 		var got tandem.Operation
-		json.NewDecoder(do(t, "GET", url+op.ID, "Prefer", "wait=30").Body).Decode(&got)
+		json.NewDecoder(do(t, "GET", url+op.ID, "Prefer", "wait=30", "If-None-Match", `"running"`).Body).Decode(&got)
 		answer <- got
 	}()
 	h.publish("order.done", op.ID)

@@ -15,9 +15,10 @@ const module = "github.com/tandem-hybrid/tandem"
 var rows = [][]string{
 	{"cmd/tandem"},
 	{"internal/compare", "internal/demo"},
-	{"internal/config", "examples/shop", "examples/fleet"},
+	{"internal/process"}, // child processes of the same binary: Tandem and the services of examples
+	{"internal/config", "examples/shop", "examples/fleet", "examples/kitchen"},
 	{"server"},
-	{"internal/api", "internal/gateway", "internal/operation", "internal/delivery", "internal/source", "internal/stream", "internal/flow", "internal/contract", "internal/console", "internal/migrate"},
+	{"internal/api", "internal/gateway", "internal/operation", "internal/delivery", "internal/source", "internal/stream", "internal/health", "internal/flow", "internal/contract", "internal/console", "internal/migrate"},
 	{"internal/auth", "internal/browser"}, // who calls: the rooms ask it, it asks nobody; the module that pages load
 	{"internal/httpx", "internal/condition", "internal/match", "internal/amqp", "internal/chain"}, // problems and JSON over HTTP; the conditions of filters; an index of filters; RabbitMQ; request chains
 	{"eventlog/memlog", "eventlog/pebblelog", "eventlog/kafkalog", "eventlog/natslog", "eventlog/drivertest"},
@@ -29,6 +30,7 @@ var rows = [][]string{
 	{"internal/websocket"}, // bytes of frames, and one codec for both ends
 	{"internal/offsetmap"}, // where the events of a log lie in another one: the log reads it, migrate writes it
 	{"."},
+	{"internal/percent"}, // how headers carry what is no ASCII: on HTTP by the words themselves, on NATS by its engine
 }
 
 // engines stand beside eventlog: server opens one and hands it over, rooms hold only eventlog.Log.
@@ -47,6 +49,9 @@ var bans = []struct{ from, to, reason string }{
 	{"examples/fleet", "eventlog", "a vehicle speaks over the wire"},
 	{"examples/fleet", "server", "a vehicle speaks over the wire"},
 	{"examples/fleet", "client", "a vehicle needs no client of Tandem's"},
+	{"examples/kitchen", "eventlog", "a service is nothing but an HTTP handler"},
+	{"examples/kitchen", "server", "a service is nothing but an HTTP handler"},
+	{"examples/kitchen", "client", "who waits speaks over the wire"},
 }
 
 type pkg struct {
@@ -125,7 +130,7 @@ func TestImportsPointDown(t *testing.T) {
 func TestClientsLinkNoEngineAndNoParser(t *testing.T) {
 	for _, p := range list(t, module+"/client", module+"/outbox", module) {
 		for _, dep := range p.Deps {
-			if p.ImportPath == module+"/client" && dep == module+"/internal/websocket" {
+			if dep == module+"/internal/percent" || p.ImportPath == module+"/client" && dep == module+"/internal/websocket" {
 				continue // one codec for both ends
 			}
 			// Filters are compiled by the server alone: their parsers are larger than the client.

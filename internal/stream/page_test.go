@@ -21,7 +21,7 @@ func TestPagesFollowEachOther(t *testing.T) {
 	query, got := "topic=a&topic=b&from=earliest&limit=3", ""
 	for range 4 {
 		resp, page := get(h, query)
-		if resp.Header.Get("Content-Type") != "application/json" || resp.Header.Get("Cache-Control") != "no-store" || resp.Header.Get("Tandem-Cursor") != string(page.Cursor) {
+		if resp.Header.Get("Content-Type") != "application/json" || resp.Header.Get("ETag") == "" || resp.Header.Get("Tandem-Cursor") != string(page.Cursor) {
 			t.Errorf("header %v", resp.Header)
 		}
 		got += " " + numbers(page)

@@ -17,7 +17,7 @@ import (
 )
 
 // Serve answers a GET with the events that ask allows: over a WebSocket if the request upgrades, as text/event-stream if it prefers
-// that, otherwise with a page of JSON, which wait= holds back until there is an event. It reads cursor=, from=, last=, limit=, wait=, slow=, credit=
+// that, otherwise with a page of JSON, which wait= holds back until there is an event, or one that If-None-Match does not know of. It reads cursor=, from=, last=, limit=, wait=, slow=, credit=
 // and Last-Event-ID from the request and writes problems itself: Invalid, NotFound, Overloaded, Unavailable; while it drains a request for SSE
 // is broken off. It takes the connection
 // over where that is possible, and returns while the stream goes on.
@@ -53,7 +53,7 @@ func (s *Streams) serve(w http.ResponseWriter, r *http.Request, ask *tandem.Stre
 		if err := s.lookBack(r, sel, ask.Filter, q); err != nil {
 			return err
 		}
-		return s.servePage(w, r, sel, ask.Filter, q, c)
+		return s.servePage(w, r, sel, ask, q, c)
 	}
 	if r.Method == http.MethodHead && q.sse {
 		s.headSSE(w)

@@ -7,7 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -81,15 +83,17 @@ func (p *picky) RoundTrip(r *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Header: http.Header{}, Body: http.NoBody, Request: r}, nil
 }
 
+func embeddedLog(t testing.TB) driver.Driver {
+	e, err := pebblelog.Open(t.TempDir(), pebblelog.Options{FreeBytes: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return e
+}
+
 func migrateThrough(t *testing.T, open func(testing.TB) driver.Driver) {
 	ctx := context.Background()
-	embedded := func() driver.Driver {
-		e, err := pebblelog.Open(t.TempDir(), pebblelog.Options{FreeBytes: -1})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return e
-	}
+	embedded := func() driver.Driver { return embeddedLog(t) }
 	rooms := []migrate.Room{{Prefix: delivery.Prefix, Translate: func(ctx context.Context, from offsetmap.State, to *migrate.Moved, put func(string, []byte) error) error {
 		return delivery.Migrate(ctx, from, to, put)
 	}}}
@@ -202,5 +206,64 @@ func migrateThrough(t *testing.T, open func(testing.TB) driver.Driver) {
 		if slices.Sort(want); !slices.Equal(got, want) {
 			t.Fatalf("after %s: %v, want %v", ids[i], got, want)
 		}
+	}
+}
+
+// TestMigrateMillions takes TANDEM_MIGRATE_EVENTS events from an embedded log to real servers and back, compares both sides each time, and says how
+// long each step takes.
+func TestMigrateMillions(t *testing.T) {
+	n, err := strconv.Atoi(os.Getenv("TANDEM_MIGRATE_EVENTS"))
+	if err != nil {
+		t.Skip("set TANDEM_MIGRATE_EVENTS=10000000 to take ten million events there and back")
+	}
+	for name, open := range map[string]func(testing.TB) driver.Driver{
+		"kafka": conformance(func(t testing.TB) []string { return realKafka(t) }, nil).Open,
+		"nats": func(t testing.TB) driver.Driver {
+			return natsHarness(natslog.Options{URL: natsURL(t), Replicas: natsReplicas(), SyncAlways: true}).Open(t)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			ctx := context.Background()
+			at, to := embeddedLog(t), open(t)
+			log, err := eventlog.Open(ctx, lent{at}, eventlog.Options{})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := log.CreateTopic(ctx, tandem.Topic{Name: "orders", Partitions: 4, Retention: -1}); err != nil {
+				t.Fatal(err)
+			}
+			batch := make([]tandem.Event, 5000)
+			for done := 0; done < n; done += len(batch) {
+				for i := range batch {
+					batch[i] = tandem.Event{Source: "/bench", Type: "order.placed", Subject: strconv.Itoa((done + i) % 1000), Data: make([]byte, 200), DataContentType: "application/octet-stream"}
+				}
+				if _, err := log.Append(ctx, "orders", batch); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := log.Close(); err != nil {
+				t.Fatal(err)
+			}
+			for _, to := range []driver.Driver{to, embeddedLog(t)} {
+				begun := time.Now()
+				m := migrate.New(at, to, migrate.Options{})
+				if _, err := m.Run(ctx); err != nil {
+					t.Fatal(err)
+				}
+				copied := time.Since(begun)
+				s, err := m.Verify(ctx)
+				if err != nil || s.Events < uint64(n) {
+					t.Fatalf("%+v, %v", s, err)
+				}
+				t.Logf("%s to %s: %d events copied in %s, with the comparison %s", at.Info().Engine, to.Info().Engine, s.Events, copied.Round(time.Second), time.Since(begun).Round(time.Second))
+				if err := at.Close(); err != nil {
+					t.Fatal(err)
+				}
+				at = to
+			}
+			if err := at.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
 	}
 }

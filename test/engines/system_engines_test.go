@@ -28,7 +28,7 @@ var systemServers = []struct {
 		return "nats://" + s.Addr().(*net.TCPAddr).String()
 	}},
 	{"kafka", false, func(t testing.TB) string { return "kafka://" + strings.Join(realKafka(t), ",") }},
-	{"nats", false, natsURL},
+	{"nats", false, func(t testing.TB) string { return "nats://" + strings.ReplaceAll(natsURL(t), "nats://", "") }},
 }
 
 // onEngines runs a test on each kind of server, or on real ones only.

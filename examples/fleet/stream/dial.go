@@ -33,13 +33,18 @@ func (e *StatusError) ForGood() bool {
 
 // Dial opens a stream: addr is host and port, target the path with its query. ctx bounds the opening alone. An answer that opens no
 // stream is a *StatusError.
-func Dial(ctx context.Context, addr, target string) (_ *Conn, err error) {
+func Dial(ctx context.Context, addr, target string) (*Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	conn, err := new(net.Dialer).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return nil, err
 	}
+	return Open(ctx, conn, addr, target)
+}
+
+// Open is Dial over a connection that is there. It takes the connection over, and closes it when the stream cannot be opened.
+func Open(ctx context.Context, conn net.Conn, addr, target string) (_ *Conn, err error) {
 	stop := context.AfterFunc(ctx, func() { conn.Close() })
 	defer func() {
 		if !stop() && err == nil {

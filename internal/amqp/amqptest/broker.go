@@ -48,6 +48,7 @@ type Rules struct {
 	Missing   bool                   // no exchange and no queue is there
 	HangUp    bool                   // ends connections before a word
 	WrongUser bool                   // ends connections at the login
+	Deaf      bool                   // answers nothing
 }
 
 // Message is one that a consumer gets.
@@ -117,6 +118,15 @@ func (b *Broker) Block(reason string) {
 		} else {
 			c.method(0, 10, 60, short(reason))
 		}
+	}
+}
+
+// Beat sends a heartbeat to all connections.
+func (b *Broker) Beat() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for c := range b.conns {
+		c.frame(frameHeartbeat, 0, nil)
 	}
 }
 

@@ -10,10 +10,11 @@ import (
 
 // Kinds of frames, and their end.
 const (
-	frameMethod = 1
-	frameHeader = 2
-	frameBody   = 3
-	frameEnd    = 0xCE
+	frameMethod    = 1
+	frameHeader    = 2
+	frameBody      = 3
+	frameHeartbeat = 8
+	frameEnd       = 0xCE
 )
 
 // conn is one connection.
@@ -115,7 +116,7 @@ func shortAt(p []byte) (string, []byte) { n := int(p[0]); return string(p[1 : 1+
 func (c *conn) handle(ch, class, method uint16, args []byte) bool {
 	rules := c.b.rulesNow()
 	x := c.channels[ch]
-	if x == nil && class >= 40 { // it was closed, which the client did not know yet
+	if x == nil && class >= 40 || rules.Deaf { // it was closed, which the client did not know yet
 		return true
 	}
 	switch [2]uint16{class, method} {

@@ -1,0 +1,127 @@
+package compare
+
+import (
+	"math"
+	"slices"
+	"time"
+)
+
+// merge makes one cell of the repeats of it: times and costs are means, counts are sums, and the samples and processes are
+// those of the repeat with the median p50. With three or more there are confidence intervals.
+func merge(repeats []*Cell) Cell {
+	if len(repeats) == 1 {
+		return *repeats[0]
+	}
+	byP50 := slices.Clone(repeats)
+	slices.SortStableFunc(byP50, func(a, b *Cell) int { return int(p50(a) - p50(b)) })
+	c := *byP50[len(byP50)/2]
+	c.Load.Reached, c.Load.Units, c.Outcome = 0, 0, Outcome{}
+	for _, r := range repeats {
+		c.Load.Units += r.Load.Units
+		c.Load.Reached += r.Load.Reached / float64(len(repeats))
+		c.Outcome = c.Outcome.plus(r.Outcome)
+		c.BrokenOff = c.BrokenOff || r.BrokenOff
+		if r.NotReachable != "" {
+			c.NotReachable = r.NotReachable // not in every repeat: then it is not reached reliably
+		}
+	}
+	c.Answered = mergeLatencies(repeats, func(c *Cell) *Latency { return c.Answered })
+	c.Done = mergeLatencies(repeats, func(c *Cell) *Latency { return c.Done })
+	if c.NotReachable != "" {
+		c.Answered, c.Done = nil, nil
+	}
+	c.PerUnit = PerUnit{
+		Requests:  mean(repeats, func(c *Cell) *float64 { return c.PerUnit.Requests }),
+		WireBytes: mean(repeats, func(c *Cell) *float64 { return c.PerUnit.WireBytes }),
+		DiskBytes: mean(repeats, func(c *Cell) *float64 { return c.PerUnit.DiskBytes }),
+		CPU:       mean(repeats, func(c *Cell) *time.Duration { return c.PerUnit.CPU }),
+	}
+	return c
+}
+
+func p50(c *Cell) time.Duration {
+	if c.Answered == nil {
+		return 0
+	}
+	return c.Answered.P50
+}
+
+func (o Outcome) plus(p Outcome) Outcome {
+	return Outcome{Accepted: o.Accepted + p.Accepted, Refused: o.Refused + p.Refused, Unknown: o.Unknown + p.Unknown,
+		Lost: o.Lost + p.Lost, Twice: o.Twice + p.Twice, HalfDone: o.HalfDone + p.HalfDone}
+}
+
+// mean is that of the repeats that have the figure, or nil.
+func mean[T float64 | time.Duration](repeats []*Cell, of func(*Cell) *T) *T {
+	var sum T
+	n := 0
+	for _, c := range repeats {
+		if v := of(c); v != nil {
+			sum += *v
+			n++
+		}
+	}
+	if n == 0 {
+		return nil
+	}
+	sum /= T(n)
+	return &sum
+}
+
+func mergeLatencies(repeats []*Cell, of func(*Cell) *Latency) *Latency {
+	var all []*Latency
+	for _, c := range repeats {
+		if l := of(c); l != nil {
+			all = append(all, l)
+		}
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	m := &Latency{}
+	series := func(of func(*Latency) time.Duration) (mean, interval time.Duration) {
+		values := make([]float64, len(all))
+		for i, l := range all {
+			values[i] = float64(of(l))
+		}
+		return meanAndInterval(values)
+	}
+	for _, l := range all {
+		m.Count += l.Count
+		m.Max = max(m.Max, l.Max)
+	}
+	m.P50, m.P50Interval = series(func(l *Latency) time.Duration { return l.P50 })
+	m.P90, _ = series(func(l *Latency) time.Duration { return l.P90 })
+	m.P99, m.P99Interval = series(func(l *Latency) time.Duration { return l.P99 })
+	m.P999, _ = series(func(l *Latency) time.Duration { return l.P999 })
+	for i, q := range all[0].Curve {
+		q.Took, _ = series(func(l *Latency) time.Duration { return l.Curve[i].Took })
+		m.Curve = append(m.Curve, q)
+	}
+	return m
+}
+
+// student are the 0.975 quantiles of Student's t distribution, by degrees of freedom from 2 on.
+var student = []float64{4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228}
+
+// meanAndInterval returns the mean and half the width of its 95 % confidence interval, which is zero for fewer than three.
+func meanAndInterval(values []float64) (mean, interval time.Duration) {
+	n := float64(len(values))
+	sum := 0.0
+	for _, v := range values {
+		sum += v
+	}
+	m := sum / n
+	if n < 3 {
+		return time.Duration(m), 0
+	}
+	squares := 0.0
+	for _, v := range values {
+		squares += (v - m) * (v - m)
+	}
+	t := 1.96 + 2.8/(n-1) // a bound from above for more than ten repeats
+	if i := len(values) - 3; i < len(student) {
+		t = student[i]
+	}
+	return time.Duration(m), time.Duration(t * math.Sqrt(squares/(n-1)/n))
+}

@@ -1,0 +1,208 @@
+package compare
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// What is planted in a service appears in the report with the right figures.
+func TestPlantedFaultsAreReported(t *testing.T) {
+	const units = 200 // u0 to u199
+	s := planted{offer: Offer{Rate: 100, Duration: 2 * time.Second, Even: true}, wrong: wrong{Late: 10, Lost: 7, Twice: 11, Half: 13}}
+	r, err := Run(t.Context(), []Scenario{s}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := r.Findings[0].Cells[0]
+	var want Outcome
+	done := int64(0)
+	for n := range units {
+		want.Accepted++
+		switch {
+		case n%7 == 0:
+			want.Lost++
+		case n%13 == 0:
+			want.HalfDone++
+		case n%11 == 0:
+			want.Twice++
+			done++
+		default:
+			done++
+		}
+	}
+	if c.Outcome != want || c.Load.Units != units {
+		t.Errorf("%+v of %d units; want %+v of %d", c.Outcome, c.Load.Units, want, units)
+	}
+	if c.NotReachable != "" {
+		t.Log("this machine is too busy for latencies: " + c.NotReachable)
+	} else if c.Answered.Count != units || c.Done.Count != done {
+		t.Errorf("%d answered, %d done; want %d, %d", c.Answered.Count, c.Done.Count, units, done)
+		// One in ten waits a second, and no other does.
+	} else if l := c.Answered; l.P50 >= plantedDelay || quantile(l, 0.8) >= plantedDelay || quantile(l, 0.95) < plantedDelay || l.Max < plantedDelay {
+		t.Errorf("%+v; one in ten takes %s", l, plantedDelay)
+	}
+	var due, accepted, did int64
+	for _, sample := range c.Samples {
+		due, accepted, did = due+sample.Due, accepted+sample.Accepted, did+sample.Done
+	}
+	if due != units || accepted != units || did != done {
+		t.Errorf("the samples add up to %d due, %d accepted, %d done", due, accepted, did)
+	}
+	if last := c.Samples[len(c.Samples)-1]; last.Backlog != want.Lost+want.HalfDone {
+		t.Errorf("at the end %d wait, of which %d never will be done", last.Backlog, want.Lost+want.HalfDone)
+	}
+	if *c.PerUnit.Requests != 1 {
+		t.Errorf("%g requests a unit", *c.PerUnit.Requests)
+	}
+	// A request of some 110 bytes and an answer of some 80, each counted once.
+	if *c.PerUnit.WireBytes < 120 || *c.PerUnit.WireBytes > 300 {
+		t.Errorf("%g bytes a unit", *c.PerUnit.WireBytes)
+	}
+	if runtime.GOOS == "linux" && (len(c.Processes) != 1 || c.Processes[0].MemoryBytes < 1<<20) {
+		t.Errorf("processes: %+v", c.Processes)
+	}
+}
+
+func quantile(l *Latency, at float64) time.Duration {
+	for _, q := range l.Curve {
+		if q.At >= at {
+			return q.Took
+		}
+	}
+	return l.Max
+}
+
+// A process that is down refuses callers while it is, is another one afterwards, and none is left behind.
+func TestDownIsKilledAndStartedAgain(t *testing.T) {
+	s := planted{offer: Offer{Rate: 50, Duration: 3 * time.Second, Even: true},
+		faults: []FaultPlan{{Process: "worker", Down: true, At: time.Second, For: time.Second}}}
+	var pids []int
+	s.pid = func(pid int) { pids = append(pids, pid) }
+	c := runPlanted(t, s)
+	if len(pids) != 2 || pids[0] == pids[1] || alive(pids[0]) || alive(pids[1]) {
+		t.Errorf("processes %v: one was to be killed, and none to be left", pids)
+	}
+	f := c.Faults[0]
+	if c.Outcome.Refused < 25 || c.Outcome.Refused+c.Outcome.Accepted+c.Outcome.Unknown != 150 || c.Outcome.Lost != 0 {
+		t.Errorf("%+v", c.Outcome)
+	}
+	if f.Kind != "down" || f.Recovered == nil || f.Drained == nil {
+		t.Errorf("%+v", f)
+	}
+	for _, sample := range c.Samples {
+		if in := sample.At >= 1250*time.Millisecond && sample.At < 1750*time.Millisecond; in && sample.Accepted > 0 {
+			t.Errorf("%d accepted at %s, when the process was down", sample.Accepted, sample.At)
+		}
+	}
+}
+
+// Calls fail by the share that was planted, and others are slow by the time that was.
+func TestSlowAndErrors(t *testing.T) {
+	s := planted{offer: Offer{Rate: 100, Duration: 2 * time.Second, Even: true},
+		faults: []FaultPlan{{Process: "worker", Error: 0.3, At: 0, For: 10 * time.Second}, {Process: "worker", Down: true, At: time.Hour, For: time.Second}}}
+	s.faults = s.faults[:1]
+	s.faults[0].For = 2 * time.Second
+	if c := runPlanted(t, s); c.Outcome.Refused < 36 || c.Outcome.Refused > 84 || c.Outcome.Unknown != 0 { // 60 in the mean; 3.7 deviations
+		t.Errorf("%+v of 200 with 30 %% errors", c.Outcome)
+	}
+	s.faults[0].Error, s.faults[0].Slow = 0, plantedDelay
+	if c := runPlanted(t, s); c.NotReachable == "" && (c.Outcome.Accepted != 200 || quantile(c.Answered, 0.1) < plantedDelay) {
+		t.Errorf("%+v, %+v with all calls slow", c.Outcome, c.Answered)
+	}
+}
+
+func runPlanted(t *testing.T, s planted) Cell {
+	t.Helper()
+	r, err := Run(t.Context(), []Scenario{s}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r.Findings[0].Cells[0]
+}
+
+func TestFaultOfNobody(t *testing.T) {
+	s := planted{offer: Offer{Rate: 10, Duration: time.Hour}, faults: []FaultPlan{{Process: "paymets", Down: true}}}
+	if _, err := Run(t.Context(), []Scenario{s}, Options{}); err == nil || !strings.Contains(err.Error(), "paymets") {
+		t.Errorf("%v", err)
+	}
+}
+
+// Ctrl-C gives a report on what ran, which says so, and leaves no process and no directory.
+func TestBrokenOff(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	s := planted{offer: Offer{Rate: 100, Duration: time.Hour, Even: true}, started: func() { time.AfterFunc(time.Second, cancel) },
+		faults: []FaultPlan{{Process: "worker", Down: true, At: 500 * time.Millisecond, For: time.Hour}}}
+	t.Setenv("TMPDIR", t.TempDir())
+	var pids []int
+	s.pid = func(pid int) { pids = append(pids, pid) }
+	r, err := Run(ctx, []Scenario{s}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(r.Partial, "cell 1 of 1: planted, request, service wrong") {
+		t.Errorf("partial: %q", r.Partial)
+	}
+	c := r.Findings[0].Cells[0]
+	if !c.BrokenOff || c.Outcome.Accepted == 0 || c.Load.Units == 0 || c.Took > time.Minute {
+		t.Errorf("%+v", c)
+	}
+	for _, pid := range pids {
+		if pid != 0 && alive(pid) {
+			t.Errorf("process %d was left behind", pid)
+		}
+	}
+	if left, _ := filepath.Glob(filepath.Join(os.Getenv("TMPDIR"), "tandem-compare-*")); len(left) > 0 {
+		t.Errorf("%v was left behind", left)
+	}
+}
+
+// When the parent is killed, no child outlives it.
+func TestKilledParentLeavesNoChild(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.CommandContext(t.Context(), self, "compare-forever")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	child, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil || !alive(child) {
+		t.Fatalf("child %q: %v", line, err)
+	}
+	_ = cmd.Process.Kill()
+	_ = cmd.Wait()
+	for deadline := time.Now().Add(30 * time.Second); alive(child); {
+		if time.Now().After(deadline) {
+			t.Fatalf("process %d outlives its parent", child)
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+func alive(pid int) bool {
+	if syscall.Kill(pid, 0) != nil {
+		return false
+	}
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || !strings.Contains(string(stat), ") Z ") // nobody may be there to wait for it
+}

@@ -1,8 +1,0 @@
-//go:build !linux
-
-package demo
-
-import "os/exec"
-
-// bindToParent does nothing here: a child ends when its standard input closes.
-func bindToParent(*exec.Cmd) {}
