@@ -237,7 +237,10 @@ func TestParallel(t *testing.T) {
 			t.Errorf("replies %s", got)
 		}
 		// One fails while its neighbour works: the neighbour ends, and counts as done.
-		links[1].call = failing(tandem.LinkUnavailable, 503)
+		links[1].call = func(ctx context.Context, rec *tandem.Record) chain.Answer {
+			time.Sleep(time.Second) // its neighbour has begun by then
+			return failing(tandem.LinkUnavailable, 503)(ctx, rec)
+		}
 		_, err = b.publish(placed("2"))
 		var e *tandem.Error
 		if !errors.As(err, &e) || e.Link == nil || e.Link.Link != "b" || !slices.Equal(e.Link.Done, []string{"a"}) {
