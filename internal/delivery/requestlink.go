@@ -177,6 +177,8 @@ func (s *subscription) admitsRequest(p *policy, now time.Time) (epoch uint64, wh
 	case s.paused():
 		state, reason := s.state()
 		return 0, "it is " + state + ": " + reason
+	case p.decl.Service != "" && !s.healthy(p.decl.Service):
+		return 0, "its service is unhealthy"
 	case p.decl.Breaker.Failures == 0 || g.opens.IsZero():
 	case now.Before(g.opens):
 		return 0, "its breaker is open"
@@ -185,6 +187,11 @@ func (s *subscription) admitsRequest(p *policy, now time.Time) (epoch uint64, wh
 	}
 	s.sending++
 	return s.config.Epoch, ""
+}
+
+func (s *subscription) healthy(service string) bool {
+	ok, _ := s.m.opts.Healthy(service)
+	return ok
 }
 
 // breakerWait is how long the breaker stays open for the n-th time in a row.

@@ -128,3 +128,19 @@ func TestThrough(t *testing.T) {
 type roundTripper func(*http.Request) (*http.Response, error)
 
 func (f roundTripper) RoundTrip(req *http.Request) (*http.Response, error) { return f(req) }
+
+// TestUnhealthyRequestLink: a link to an unhealthy service fails at once, without a call, until the service has recovered.
+func TestUnhealthyRequestLink(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		b.linked()
+		healthy := b.unwell()
+		b.start(requestSub("s"))
+		if _, _, err := b.ask("a"); outcomeOf(err) != tandem.LinkUnavailable || len(f.all()) != 0 {
+			t.Errorf("%v, %d calls", err, len(f.all()))
+		}
+		healthy.Store(true)
+		if _, _, err := b.ask("a"); err != nil || len(f.all()) != 1 {
+			t.Errorf("%v, %d calls", err, len(f.all()))
+		}
+	})
+}
