@@ -84,8 +84,8 @@ func quantile(l *Latency, at float64) time.Duration {
 
 // A process that is down refuses callers while it is, is another one afterwards, and none is left behind.
 func TestDownIsKilledAndStartedAgain(t *testing.T) {
-	s := planted{offer: Offer{Rate: 50, Duration: 3 * time.Second, Even: true},
-		faults: []FaultPlan{{Process: "worker", Down: true, At: time.Second, For: time.Second}}}
+	s := planted{offer: Offer{Rate: 20, Duration: 9 * time.Second, Even: true},
+		faults: []FaultPlan{{Process: "worker", Down: true, At: time.Second, For: 3 * time.Second}}}
 	var pids []int
 	s.pid = func(pid int) { pids = append(pids, pid) }
 	c := runPlanted(t, s)
@@ -93,14 +93,14 @@ func TestDownIsKilledAndStartedAgain(t *testing.T) {
 		t.Errorf("processes %v: one was to be killed, and none to be left", pids)
 	}
 	f := c.Faults[0]
-	if c.Outcome.Refused < 25 || c.Outcome.Refused+c.Outcome.Accepted+c.Outcome.Unknown != 150 || c.Outcome.Lost != 0 {
+	if c.Outcome.Refused < 20 || c.Outcome.Refused+c.Outcome.Accepted+c.Outcome.Unknown != 180 || c.Outcome.Lost != 0 {
 		t.Errorf("%+v", c.Outcome)
 	}
 	if f.Kind != "down" || f.Recovered == nil || f.Drained == nil {
 		t.Errorf("%+v", f)
 	}
 	for _, sample := range c.Samples {
-		if in := sample.At >= 1250*time.Millisecond && sample.At < 1750*time.Millisecond; in && sample.Accepted > 0 {
+		if in := sample.At >= 2500*time.Millisecond && sample.At < 3500*time.Millisecond; in && sample.Accepted > 0 {
 			t.Errorf("%d accepted at %s, when the process was down", sample.Accepted, sample.At)
 		}
 	}
