@@ -70,15 +70,13 @@ type Cell struct {
 	Answered     *Latency      `json:"answered,omitempty"` // from the time an accepted attempt was due until the caller had its answer
 	Done         *Latency      `json:"done,omitempty"`     // from the same time until all work that it set off was done
 	Outcome      Outcome       `json:"outcome"`
-	Also         []Param       `json:"also,omitempty"` // what only this scenario measures, such as {"read by nobody", "12"}
+	Also         []Param       `json:"also,omitempty"` // what only this scenario measures, such as {"vehicles", "12000"}
 	PerUnit      PerUnit       `json:"perUnit"`
 	Processes    []Process     `json:"processes"`
 	// MustBeUp are the processes without which a caller does not succeed.
 	MustBeUp []string `json:"mustBeUp,omitempty"`
 	Faults   []Fault  `json:"faults,omitempty"`
 	Samples  []Sample `json:"samples,omitempty"` // one per interval, from the beginning of the cell
-	// Found is what only this scenario looks for, the most important first, such as {"vehicles", "12,000"}.
-	Found []Param `json:"found,omitempty"`
 }
 
 // Param is what sets a cell apart from its neighbours, such as {"rate", "200/s"}.

@@ -80,16 +80,6 @@ var Outcomes = []Column{
 	outcome("lost", 4, true, func(o *compare.Outcome) int64 { return o.Lost }),
 	outcome("twice", 4, true, func(o *compare.Outcome) int64 { return o.Twice }),
 	outcome("half done", 4, true, func(o *compare.Outcome) int64 { return o.HalfDone }),
-	{Of: "outcome", Name: "found", Rank: 1, Get: func(c *compare.Cell) Value {
-		var found []string
-		for _, p := range c.Found {
-			found = append(found, p.Name+" "+p.Value)
-		}
-		if len(found) == 0 {
-			return Value{}
-		}
-		return Value{Text: found[0], Note: strings.Join(found[1:], ", ")}
-	}},
 }
 
 // OutcomesOf are Outcomes and what only this scenario measures.

@@ -153,7 +153,6 @@ func TestColumns(t *testing.T) {
 		"rate not reached":  {Outcomes, compare.Cell{Load: compare.Load{Rate: 200, Reached: 150, Units: 6000}}, "6,000|200reached 150|||||||"},
 		"rate of chance":    {Outcomes, compare.Cell{Load: compare.Load{Rate: 20, Reached: 18.2, Units: 91}}, "91|20|||||||"},
 		"rate reached":      {Outcomes, compare.Cell{Load: compare.Load{Rate: 200, Reached: 199.9, Units: 6000}}, "6,000|200|||||||"},
-		"found":             {Outcomes, compare.Cell{Found: []compare.Param{{Name: "vehicles", Value: "9"}, {Name: "more", Value: "10: late"}}}, "||||||||vehicles 9more 10: late|"},
 		"no costs":          {Costs, compare.Cell{}, "|||||"},
 		"costs nothing":     {Costs, compare.Cell{PerUnit: compare.PerUnit{Requests: &zero, WireBytes: &zero, DiskBytes: &zero, CPU: &zeroTime}}, "0|0 B|0 B|0 µs||"},
 		"processes must be": {Costs, compare.Cell{MustBeUp: []string{"tandem", "stock"}}, "||||2tandem, stock|"},

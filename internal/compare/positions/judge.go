@@ -30,7 +30,7 @@ func expected() []compare.Expectation {
 func find(cells []compare.Cell, s style, consumers int) *compare.Cell {
 	for i := range cells {
 		c := &cells[i]
-		if c.Style == s.name && value(c.Params, "sent") == s.sent && value(c.Params, "consumers") == strconv.Itoa(consumers) && !c.BrokenOff && len(c.Found) > 0 {
+		if c.Style == s.name && value(c.Params, "sent") == s.sent && value(c.Params, "consumers") == strconv.Itoa(consumers) && !c.BrokenOff && len(c.Also) > 0 {
 			return c
 		}
 	}
@@ -48,12 +48,12 @@ func value(params []compare.Param, name string) string {
 
 // held is the number of vehicles of a cell; 0 when even the smallest that was tried was too large.
 func held(c *compare.Cell) int {
-	n, _ := strconv.Atoi(value(c.Found, vehicles(0).Name)) // what the search wrote
+	n, _ := strconv.Atoi(value(c.Also, vehicles(0).Name)) // what the search wrote
 	return n
 }
 
 // known reports whether more vehicles than held were tried, and were too many.
-func known(c *compare.Cell) bool { return !strings.HasPrefix(value(c.Found, more), notTried) }
+func known(c *compare.Cell) bool { return !strings.HasPrefix(value(c.Also, more), notTried) }
 
 // found says how many vehicles held, or that there may be more.
 func found(c *compare.Cell) string {

@@ -171,7 +171,7 @@ func TestClear(t *testing.T) {
 // The cell of a search says how many vehicles held and what stopped more, and no other cell does.
 func TestSearch(t *testing.T) {
 	for i, c := range measure(t, trial(calls, 0, tiny, nil), trial(single, 0, tiny, nil)) {
-		held, next := held(&c), value(c.Found, more)
+		held, next := held(&c), value(c.Also, more)
 		why := misses(&c)
 		if held > tiny.limit || (held > 0) != (why == "") || next == "" || held == tiny.limit != strings.HasSuffix(next, "more were not asked for") {
 			t.Errorf("cell %d holds %d, %q, more: %q", i, held, why, next)
@@ -180,8 +180,8 @@ func TestSearch(t *testing.T) {
 	tooMany := tiny
 	tooMany.budget, tooMany.start = 1, 1
 	cells := measure(t, trial(calls, 0, tooMany, []compare.FaultPlan{{Process: store, Down: true, For: tiny.duration}}))
-	if c := &cells[0]; held(c) != 0 || !strings.HasPrefix(value(c.Found, more), "1: ") || c.Outcome.Refused == 0 {
-		t.Errorf("%+v, %v", c.Outcome, c.Found)
+	if c := &cells[0]; held(c) != 0 || !strings.HasPrefix(value(c.Also, more), "1: ") || c.Outcome.Refused == 0 {
+		t.Errorf("%+v, %v", c.Outcome, c.Also)
 	}
 }
 
@@ -234,7 +234,7 @@ func TestTrials(t *testing.T) {
 
 // cell makes a measured cell.
 func cell(s style, joined, n int, bytes float64) compare.Cell {
-	return compare.Cell{Style: s.name, Params: s.params(joined, 4*time.Second), Found: []compare.Param{vehicles(n), {Name: more, Value: fmt.Sprint(n+1, ": p99")}}, PerUnit: compare.PerUnit{WireBytes: &bytes}}
+	return compare.Cell{Style: s.name, Params: s.params(joined, 4*time.Second), Also: []compare.Param{vehicles(n), {Name: more, Value: fmt.Sprint(n+1, ": p99")}}, PerUnit: compare.PerUnit{WireBytes: &bytes}}
 }
 
 // The verdict follows the figures, whatever they are.
@@ -267,7 +267,7 @@ func TestJudge(t *testing.T) {
 	}
 	// A number that nothing larger was tried beside is at least that: it is compared only where that suffices.
 	open := func(c compare.Cell) compare.Cell {
-		c.Found = []compare.Param{c.Found[0], {Name: more, Value: notTried}}
+		c.Also = []compare.Param{c.Also[0], {Name: more, Value: notTried}}
 		return c
 	}
 	for _, c := range []struct {

@@ -89,7 +89,7 @@ func (s *search) run(ctx context.Context, env *compare.Env) (*compare.Cell, erro
 	case held.vehicles == limit:
 		next.Value = notTried + ", " + why
 	}
-	held.cell.Found = []compare.Param{vehicles(held.vehicles), next}
+	held.cell.Also = []compare.Param{vehicles(held.vehicles), next}
 	return held.cell, nil
 }
 

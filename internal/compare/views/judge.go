@@ -43,7 +43,7 @@ func find(cells []compare.Cell, s style, fault *compare.FaultPlan) *compare.Cell
 
 // missed is how many views were taken and missed.
 func missed(c *compare.Cell) int {
-	for _, p := range c.Found {
+	for _, p := range c.Also {
 		if p.Name == taken(0).Name {
 			n, _ := strconv.Atoi(p.Value) // what the trial wrote
 			return n

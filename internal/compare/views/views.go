@@ -148,7 +148,7 @@ func run(ctx context.Context, env *compare.Env, s style, faults []compare.FaultP
 		return nil, err
 	}
 	if s.tell == origin.Publish {
-		c.Found = []compare.Param{taken(seen.missed(ledger))}
+		c.Also = []compare.Param{taken(seen.missed(ledger))}
 	}
 	return c, nil
 }

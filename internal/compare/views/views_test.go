@@ -59,7 +59,7 @@ func TestEveryViewIsTold(t *testing.T) {
 		if got := *c.PerUnit.Requests; got < calls-0.5 || got > calls+1 {
 			t.Errorf("%s %v: %.2f requests a view, want %g", c.Style, c.Params, got, calls)
 		}
-		if s.tell == origin.Publish && !slices.Contains(c.Found, taken(0)) {
+		if s.tell == origin.Publish && !slices.Contains(c.Also, taken(0)) {
 			t.Errorf("%s: %v", c.Style, c.Params)
 		}
 		if done := c.Done; i == 0 && done != nil || i > 0 && c.Answered != nil && done.Count != c.Load.Units {
@@ -139,7 +139,7 @@ func TestJudge(t *testing.T) {
 		cell(sequence, 7*ms, 9*ms, compare.Outcome{Accepted: 100, HalfDone: 33}, down), cell(durable, 3*ms, 9*ms, all, down),
 		cell(durable, 3*ms, 9*ms, compare.Outcome{Accepted: 100, Lost: 30}, tandemDown), cell(accepted, 2*ms, 9*ms, compare.Outcome{Accepted: 100, Lost: 31}, tandemDown),
 	}
-	cells[len(cells)-1].Found = []compare.Param{taken(2)}
+	cells[len(cells)-1].Also = []compare.Param{taken(2)}
 	said := func(v compare.Verdict) string {
 		var b strings.Builder
 		for _, e := range v.Expected {
