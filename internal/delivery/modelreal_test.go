@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"net/url"
 	"os"
 	"strconv"
@@ -128,15 +129,20 @@ func (b *bed) publishEvent(e tandem.Event) {
 	}
 }
 
-// healReal waits until nothing is left to do, of the subscription and of its replays, and until all of that is stored.
+// healReal waits until nothing is left to do, of the subscription and of its replays, and until all of that is stored. It gives up when nothing
+// has ended for two minutes: a subscription that has one lease at a time stores each by itself, which a busy machine takes its time for.
 func (m *model) healReal() {
-	for deadline := time.Now().Add(2 * time.Minute); ; {
-		left := m.unsettled()
+	least, deadline := uint64(math.MaxUint64), time.Now()
+	for {
+		lag, left := m.unsettled()
 		if left == nil {
 			m.turn(m.b.stop) // what it has answered it may be storing
 			m.ends = append(m.ends, time.Now())
 			m.start()
 			return
+		}
+		if lag < least {
+			least, deadline = lag, time.Now().Add(2*time.Minute)
 		}
 		if time.Now().After(deadline) {
 			m.t.Fatal(left)
@@ -145,8 +151,8 @@ func (m *model) healReal() {
 	}
 }
 
-// unsettled resumes what paused by itself, and says what has something left to do.
-func (m *model) unsettled() error {
+// unsettled resumes what paused by itself, and says what has something left to do, and how many events in all.
+func (m *model) unsettled() (lag uint64, err error) {
 	var left []error
 	names := []string{"s"}
 	for _, r := range m.replays {
@@ -157,10 +163,11 @@ func (m *model) unsettled() error {
 		if i == 0 && st.Lag+uint64(st.InFlight+st.Retrying+st.ParkedKeys+st.Waiting) == 0 || st.State == "ended" {
 			continue
 		}
+		lag += st.Lag
 		left = append(left, fmt.Errorf("%s has something left to do: %+v", name, st))
 		if err := m.b.m.Resume(m.b.ctx, name); err != nil {
 			m.t.Fatal(err)
 		}
 	}
-	return errors.Join(left...)
+	return lag, errors.Join(left...)
 }
