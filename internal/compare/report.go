@@ -43,10 +43,40 @@ type Finding struct {
 
 // Expectation is what the literature says before the run, and whether the run agreed.
 type Expectation struct {
-	Claim  string `json:"claim"`
-	Source string `json:"source"` // author, title, year
-	Agreed string `json:"agreed"` // "yes", "no", "partly" or "not measured"
-	Figure string `json:"figure"` // what it rests on, a sentence
+	Claim  string    `json:"claim"`
+	Source string    `json:"source"` // author, title, year
+	Agreed Agreement `json:"agreed"`
+	Figure string    `json:"figure"` // what it rests on, a sentence
+}
+
+// Agreement is what a run says of a claim.
+type Agreement string
+
+// The agreements.
+const (
+	Yes        Agreement = "yes"
+	Partly     Agreement = "partly"
+	No         Agreement = "no"
+	Unmeasured Agreement = "not measured"
+)
+
+// Agree returns the agreement with a claim of which all, or some, was found to hold.
+func Agree(all, some bool) Agreement {
+	switch {
+	case all:
+		return Yes
+	case some:
+		return Partly
+	}
+	return No
+}
+
+// Unjudged marks all expectations as not measured, since their cells did not run, and returns them.
+func Unjudged(expected []Expectation) []Expectation {
+	for i := range expected {
+		expected[i].Agreed, expected[i].Figure = Unmeasured, "The cells for it did not run."
+	}
+	return expected
 }
 
 // Advice is a recommendation for one link.
@@ -83,6 +113,16 @@ type Cell struct {
 type Param struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
+}
+
+// Value returns the value of the parameter of a name, empty without one.
+func Value(params []Param, name string) string {
+	for _, p := range params {
+		if p.Name == name {
+			return p.Value
+		}
+	}
+	return ""
 }
 
 // Load is what was offered, open loop: attempts are due by the clock, whatever became of earlier ones.

@@ -140,7 +140,7 @@ func runTrial(ctx context.Context, t Trial, o Options, repeat int) (*Cell, error
 	if err != nil {
 		return nil, err
 	}
-	c.Style, c.Params = t.Style, append(slices.Clone(t.Params), c.Params...)
+	c.Style, c.Params = t.Style, slices.Clone(t.Params)
 	return c, nil
 }
 

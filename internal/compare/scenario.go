@@ -40,7 +40,7 @@ type Trial struct {
 	Params []Param
 	Takes  time.Duration // about, without starting and stopping
 	// Run starts what it needs in env, which is new and its own, and measures. Env.Run does most of it. The cell it returns
-	// needs no Style and no Params, which are taken from the trial; one of both may be added in Params.
+	// needs no Style and no Params, which are those of the trial.
 	Run func(ctx context.Context, env *Env) (*Cell, error)
 }
 

@@ -67,7 +67,7 @@ func TestAllStylesLogIn(t *testing.T) {
 		if c.NotReachable == "" && (c.Answered == nil || c.Done == nil || c.Done.Count != o.Accepted) {
 			t.Errorf("%s: %+v, %+v", c.Style, c.Answered, c.Done)
 		}
-		if stored := param(&c, onDisk) != ""; stored != (c.Style != compare.Request) {
+		if stored := compare.Value(c.Also, secretIs) == found; stored != (c.Style != compare.Request) {
 			t.Errorf("%s: %v", c.Style, c.Params)
 		}
 	}
@@ -102,8 +102,8 @@ func TestSessionsForNobodyAreCounted(t *testing.T) {
 }
 
 // made is a made-up cell.
-func made(style, rate string, accepted, unknown int64, p50 time.Duration, params ...compare.Param) compare.Cell {
-	c := compare.Cell{Style: style, Params: append([]compare.Param{{Name: "rate", Value: rate}}, params...),
+func made(style, rate string, accepted, unknown int64, p50 time.Duration, also []compare.Param, params ...compare.Param) compare.Cell {
+	c := compare.Cell{Style: style, Params: append([]compare.Param{{Name: "rate", Value: rate}}, params...), Also: also,
 		Outcome: compare.Outcome{Accepted: accepted, Unknown: unknown}}
 	if p50 > 0 {
 		c.Answered = &compare.Latency{Count: accepted, P50: p50, P99: 2 * p50}
@@ -116,20 +116,20 @@ func TestTheVerdictFollowsTheFigures(t *testing.T) {
 	const ms = time.Millisecond
 	cells := func(turned bool) []compare.Cell {
 		fast, slow, more, less := 30*ms, 60*ms, int64(90), int64(60)
-		clear, nobody := []compare.Param{{Name: onDisk, Value: "password in the log"}}, []compare.Param{{Name: forNobody, Value: "40 sessions for nobody"}}
+		clear, nobody := []compare.Param{{Name: secretIs, Value: found}}, []compare.Param{{Name: forNobody, Value: "40"}}
 		if turned {
 			fast, slow, more, less, clear, nobody = slow, fast, less, more, nil, nil
 		}
-		down := []compare.Param{{Name: "fault", Value: "accounts:down"}}
+		down := compare.Param{Name: "fault", Value: "accounts:down"}
 		list := []compare.Cell{
-			made(compare.Request, "10/s", 100, 0, fast), made(compare.Event, "10/s", 100, 0, slow, clear...),
-			made(compare.Request, "160/s", more, 0, ms), made(compare.Event, "160/s", less, 40, ms, nobody...),
-			made(compare.Request, "10/s", less, 0, ms, down...), made(compare.Event, "10/s", more, 0, ms, down...),
+			made(compare.Request, "10/s", 100, 0, fast, nil), made(compare.Event, "10/s", 100, 0, slow, clear),
+			made(compare.Request, "160/s", more, 0, ms, nil), made(compare.Event, "160/s", less, 40, ms, nobody),
+			made(compare.Request, "10/s", less, 0, ms, nil, down), made(compare.Event, "10/s", more, 0, ms, nil, down),
 		}
 		list[4].Faults = []compare.Fault{{Process: accountsName, Kind: "down"}}
 		return list
 	}
-	for turned, want := range map[bool]string{false: yes, true: no} {
+	for turned, want := range map[bool]compare.Agreement{false: compare.Yes, true: compare.No} {
 		v := Scenario{}.Judge(cells(turned))
 		for _, e := range v.Expected {
 			if e.Agreed != want || e.Figure == "" || e.Source == "" {
@@ -144,7 +144,7 @@ func TestTheVerdictFollowsTheFigures(t *testing.T) {
 			t.Errorf("turned %v: %+v", turned, v.Advice)
 		}
 	}
-	if v := (Scenario{}).Judge(nil); len(v.Advice) != 0 || v.Expected[0].Agreed != unknown {
+	if v := (Scenario{}).Judge(nil); len(v.Advice) != 0 || v.Expected[0].Agreed != compare.Unmeasured {
 		t.Errorf("nothing ran: %+v", v)
 	}
 }

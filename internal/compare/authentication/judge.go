@@ -9,14 +9,6 @@ import (
 	"github.com/tandem-hybrid/tandem/internal/compare/figure"
 )
 
-// What Agreed says.
-const (
-	yes     = "yes"
-	no      = "no"
-	partly  = "partly"
-	unknown = "not measured"
-)
-
 // The expectations, in their order.
 const (
 	sooner = iota
@@ -40,10 +32,7 @@ func expected() []compare.Expectation {
 
 // Judge says what the cells mean: answers at the lowest rate without faults, the buffer with accounts down, waste at the highest rate.
 func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
-	e := expected()
-	for i := range e {
-		e[i].Agreed, e[i].Figure = unknown, "The cells for it did not run."
-	}
+	e := compare.Unjudged(expected())
 	v := compare.Verdict{Expected: e, NotMeasured: []string{
 		"Authentication: checking a token on each request (authorize) is a call like the log-in, and as much cheaper as the check is; it has no cell of its own.",
 		"Authentication: callers give up when they are answered. People who press the button again would make overload worse in both styles.",
@@ -52,9 +41,9 @@ func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
 	quiet := first(pairs, func(p both) bool { return p.fault == "" && p.request.Answered != nil && p.event.Answered != nil })
 	if quiet != nil {
 		r, ev := quiet.request.Answered, quiet.event.Answered
-		e[sooner].Agreed = agreed(r.P50 < ev.P50)
+		e[sooner].Agreed = compare.Agree(r.P50 < ev.P50, false)
 		if near := 0.05 * float64(r.P50); math.Abs(float64(ev.P50-r.P50)) < near {
-			e[sooner].Agreed = partly // hashing takes most of the time, and varies by as much
+			e[sooner].Agreed = compare.Partly // hashing takes most of the time, and varies by as much
 		}
 		e[sooner].Figure = quiet.describe()
 		advice := compare.Advice{Link: "page -> accounts", Style: compare.Request, Figure: quiet.describe(),
@@ -63,12 +52,12 @@ func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
 			advice.Style, advice.Reason = "either", "On this machine the answer came as soon over an event. It leaves the password in the log."
 		}
 		v.Advice = append(v.Advice, advice)
-		asked, told := param(quiet.request, onDisk) != "", param(quiet.event, onDisk) != ""
-		e[secret].Agreed = agreed(told && !asked)
-		e[secret].Figure = fmt.Sprintf("The password was found in clear in the files of the log: as a request %s, as an event %s.", agreed(asked), agreed(told))
+		asked, told := compare.Value(quiet.request.Also, secretIs) == found, compare.Value(quiet.event.Also, secretIs) == found
+		e[secret].Agreed = compare.Agree(told && !asked, false)
+		e[secret].Figure = fmt.Sprintf("The password was found in clear in the files of the log: as a request %s, as an event %s.", compare.Agree(asked, false), compare.Agree(told, false))
 	}
 	if down := first(pairs, func(p both) bool { return p.down }); down != nil {
-		e[buffer].Agreed = agreed(down.event.Outcome.Accepted > down.request.Outcome.Accepted)
+		e[buffer].Agreed = compare.Agree(down.event.Outcome.Accepted > down.request.Outcome.Accepted, false)
 		e[buffer].Figure = down.describe()
 		if down.event.Outcome.Accepted > down.request.Outcome.Accepted {
 			v.Advice = append(v.Advice, compare.Advice{Link: "page -> accounts, when accounts is often away", Style: "either", Figure: down.describe(),
@@ -78,7 +67,7 @@ func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
 	busiest := last(pairs, func(p both) bool { return p.fault == "" })
 	if busiest != nil && busiest != quiet {
 		asked, told := nobody(busiest.request), nobody(busiest.event)
-		e[wasted].Agreed = agreed(told > asked && busiest.request.Outcome.Accepted >= busiest.event.Outcome.Accepted)
+		e[wasted].Agreed = compare.Agree(told > asked && busiest.request.Outcome.Accepted >= busiest.event.Outcome.Accepted, false)
 		e[wasted].Figure = busiest.describe() + fmt.Sprintf(" Sessions opened for nobody: %d as a request, %d as an event.", asked, told)
 	}
 	return v
@@ -86,15 +75,8 @@ func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
 
 // nobody is how many sessions were opened for nobody.
 func nobody(c *compare.Cell) (n int) {
-	_, _ = fmt.Sscan(param(c, forNobody), &n) // absent: none
+	_, _ = fmt.Sscan(compare.Value(c.Also, forNobody), &n) // absent: none
 	return n
-}
-
-func agreed(ok bool) string {
-	if ok {
-		return yes
-	}
-	return no
 }
 
 // both is a load in both styles.
@@ -111,9 +93,9 @@ func pair(cells []compare.Cell) (out []*both) {
 		if c.Style != compare.Request {
 			continue
 		}
-		rate, fault := param(c, "rate"), param(c, "fault")
+		rate, fault := compare.Value(c.Params, "rate"), compare.Value(c.Params, "fault")
 		j := slices.IndexFunc(cells, func(d compare.Cell) bool {
-			return d.Style == compare.Event && param(&d, "rate") == rate && param(&d, "fault") == fault
+			return d.Style == compare.Event && compare.Value(d.Params, "rate") == rate && compare.Value(d.Params, "fault") == fault
 		})
 		if j >= 0 {
 			down := len(c.Faults) == 1 && c.Faults[0].Kind == "down"
@@ -134,13 +116,6 @@ func last(pairs []*both, ok func(both) bool) *both {
 	pairs = slices.Clone(pairs)
 	slices.Reverse(pairs)
 	return first(pairs, ok)
-}
-
-func param(c *compare.Cell, name string) string {
-	if i := slices.IndexFunc(c.Params, func(p compare.Param) bool { return p.Name == name }); i >= 0 {
-		return c.Params[i].Value
-	}
-	return ""
 }
 
 // describe is both cells in a sentence.

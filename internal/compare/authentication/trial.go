@@ -28,7 +28,9 @@ const (
 
 	// Params that a cell is given beside those of its trial.
 	forNobody = "for nobody" // sessions opened for who had been told nothing, or that it failed
-	onDisk    = "password"
+	secretIs  = "password"
+	found     = "in the log"
+	notFound  = "not in the log"
 )
 
 // trial is one style under one load.
@@ -80,12 +82,9 @@ func (t trial) run(ctx context.Context, env *compare.Env) (*compare.Cell, error)
 	if err != nil {
 		return nil, err
 	}
-	// In the names of cells: only of those where there is something to say.
-	if nobody > 0 {
-		c.Params = append(c.Params, compare.Param{Name: forNobody, Value: fmt.Sprintf("%d sessions for nobody", nobody)})
-	}
+	c.Also = []compare.Param{{Name: forNobody, Value: fmt.Sprint(nobody)}, {Name: secretIs, Value: notFound}}
 	if stored {
-		c.Params = append(c.Params, compare.Param{Name: onDisk, Value: "password in the log"})
+		c.Also[1].Value = found
 	}
 	return c, nil
 }

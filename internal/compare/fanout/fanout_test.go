@@ -210,7 +210,7 @@ func TestJudge(t *testing.T) {
 	}
 	// What did not run is not judged.
 	v := Scenario{}.Judge(measured[:1])
-	if got := said(v); strings.Count(got, "not measured: \n") != 4 || len(v.Advice) != 0 {
+	if got := said(v); strings.Count(got, "not measured: The cells for it did not run.\n") != 4 || len(v.Advice) != 0 {
 		t.Error(got)
 	}
 }

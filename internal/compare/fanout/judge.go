@@ -36,7 +36,7 @@ type cells []compare.Cell
 // of returns the cells of a style that pass, by the number of services, rising.
 func (all cells) of(s style, pass func(*compare.Cell) bool) (found []*compare.Cell) {
 	for i := range all {
-		if c := &all[i]; c.Style == s.name && value(c, calls) == s.calls && !c.BrokenOff && pass(c) {
+		if c := &all[i]; c.Style == s.name && compare.Value(c.Params, calls) == s.calls && !c.BrokenOff && pass(c) {
 			found = append(found, c)
 		}
 	}
@@ -51,31 +51,19 @@ func faulty(c *compare.Cell) bool {
 	return len(c.Faults) == 1 && c.Faults[0].Kind == "down" && c.Faults[0].Process != compare.Tandem
 }
 
-func added(c *compare.Cell) bool { return value(c, before) != "0" }
+func added(c *compare.Cell) bool { return compare.Value(c.Params, before) != "0" }
 
 // count is the number of services.
 func count(c *compare.Cell) int {
-	n, _ := strconv.Atoi(value(c, services)) // what the trial wrote
+	n, _ := strconv.Atoi(compare.Value(c.Params, services)) // what the trial wrote
 	return n
-}
-
-func value(c *compare.Cell, name string) string {
-	for _, p := range c.Params {
-		if p.Name == name {
-			return p.Value
-		}
-	}
-	return ""
 }
 
 // Judge says what the cells mean.
 func (Scenario) Judge(measured []compare.Cell) compare.Verdict {
 	all := cells(measured)
-	v := compare.Verdict{Expected: expected(), NotMeasured: []string{
+	v := compare.Verdict{Expected: compare.Unjudged(expected()), NotMeasured: []string{
 		"Fan-out: all services share this machine, so that 50 calls at the same time wait for its cores, which they would not on machines of their own."}}
-	for i := range v.Expected {
-		v.Expected[i].Agreed = "not measured"
-	}
 	seq, par, ev := all.of(sequence, calm), all.of(parallel, calm), all.of(event, calm)
 	if min(len(seq), len(par), len(ev)) > 1 {
 		few, many := ev[0], ev[len(ev)-1]
@@ -83,11 +71,11 @@ func (Scenario) Judge(measured []compare.Cell) compare.Verdict {
 		e := &v.Expected[constant]
 		// Half the growth of the services is far more than noise, and far less than their sum.
 		growth := float64(count(many)) / float64(count(few)) / 2
-		e.Agreed = agreed(times(few, many) < growth/2 && times(s1, sN) > growth, times(s1, sN) > times(few, many))
+		e.Agreed = compare.Agree(times(few, many) < growth/2 && times(s1, sN) > growth, times(s1, sN) > times(few, many))
 		e.Figure = fmt.Sprintf("From %d to %d services, the p50 of the answer grows from %s to %s by calls one after another, and from %s to %s by an event.",
 			count(few), count(many), p50(s1), p50(sN), p50(few), p50(many))
 		e = &v.Expected[slowest]
-		e.Agreed = agreed(times(p1, pN) > 1.5 && times(p1, pN) < times(s1, sN), times(p1, pN) > 1.5)
+		e.Agreed = compare.Agree(times(p1, pN) > 1.5 && times(p1, pN) < times(s1, sN), times(p1, pN) > 1.5)
 		e.Figure = fmt.Sprintf("By calls at the same time, p50 grows from %s to %s and p99 from %s to %s.", p50(p1), p50(pN), took(p1.Answered.P99), took(pN.Answered.P99))
 		byLinks := all.of(links, calm)
 		v.Advice = append(v.Advice, advise(s1, p1, with(byLinks, few), few), advise(sN, pN, with(byLinks, many), many))
@@ -97,7 +85,7 @@ func (Scenario) Judge(measured []compare.Cell) compare.Verdict {
 		e := &v.Expected[failing]
 		refuse := s.Outcome.Refused > 0 && p.Outcome.Refused > 0
 		whole := x.Outcome.Refused+x.Outcome.Unknown+x.Outcome.HalfDone+x.Outcome.Lost == 0
-		e.Agreed = agreed(refuse && whole, refuse || whole)
+		e.Agreed = compare.Agree(refuse && whole, refuse || whole)
 		e.Figure = fmt.Sprintf("With one of %d services down for a third of the time, %d of %d changes were refused by calls one after another and left half-done in %d cases, at the same time %d and %d; of %d published, %d were refused and %d did not reach all.",
 			count(s), s.Outcome.Refused, s.Load.Units, s.Outcome.HalfDone, p.Outcome.Refused, p.Outcome.HalfDone, x.Load.Units, x.Outcome.Refused, x.Outcome.HalfDone+x.Outcome.Lost)
 	}
@@ -110,7 +98,7 @@ func (Scenario) Judge(measured []compare.Cell) compare.Verdict {
 func judgeReplays(v *compare.Verdict, req, ev *compare.Cell) {
 	e := &v.Expected[replays]
 	known := func(c *compare.Cell) int64 { return c.Outcome.Accepted - c.Outcome.Lost }
-	e.Agreed = agreed(ev.Outcome.Lost == 0 && known(req) == 0, ev.Outcome.Lost == 0)
+	e.Agreed = compare.Agree(ev.Outcome.Lost == 0 && known(req) == 0, ev.Outcome.Lost == 0)
 	e.Figure = fmt.Sprintf("A service that was added after %d changes learned %d of them from events, in %s, and %d from an owner that calls.",
 		ev.Outcome.Accepted, known(ev), took(ev.Took), known(req))
 	v.Advice = append(v.Advice, compare.Advice{Link: "change -> a service added later", Style: "event",
@@ -156,17 +144,6 @@ func times(few, many *compare.Cell) float64 {
 }
 
 func p50(c *compare.Cell) string { return took(c.Answered.P50) }
-
-// agreed puts whether all, or some, of a claim held into the word of a report.
-func agreed(all, some bool) string {
-	switch {
-	case all:
-		return "yes"
-	case some:
-		return "partly"
-	}
-	return "no"
-}
 
 func took(d time.Duration) string {
 	if d <= 0 {

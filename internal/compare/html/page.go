@@ -114,7 +114,7 @@ func coloursOf(r *compare.Report) (colours map[string]string, styles []styleName
 }
 
 func agreedOf(r *compare.Report) string {
-	count, all := map[string]int{}, 0
+	count, all := map[compare.Agreement]int{}, 0
 	for _, f := range r.Findings {
 		for _, e := range f.Expected {
 			count[e.Agreed]++
@@ -125,7 +125,10 @@ func agreedOf(r *compare.Report) string {
 		return ""
 	}
 	var parts []string
-	for _, v := range []struct{ is, says string }{{"yes", "agreed with %d"}, {"partly", "agreed in part with %d"}, {"no", "did not agree with %d"}, {"not measured", "did not measure %d"}} {
+	for _, v := range []struct {
+		is   compare.Agreement
+		says string
+	}{{compare.Yes, "agreed with %d"}, {compare.Partly, "agreed in part with %d"}, {compare.No, "did not agree with %d"}, {compare.Unmeasured, "did not measure %d"}} {
 		if n := count[v.is]; n > 0 {
 			parts = append(parts, fmt.Sprintf(v.says, n))
 		}
@@ -146,14 +149,14 @@ func agreedOf(r *compare.Report) string {
 
 func verdict(e compare.Expectation) expectation {
 	switch e.Agreed {
-	case "yes":
+	case compare.Yes:
 		return expectation{e, "yes", "agreed"}
-	case "no":
+	case compare.No:
 		return expectation{e, "no", "did not agree"}
-	case "partly":
+	case compare.Partly:
 		return expectation{e, "partly", "agreed in part"}
 	}
-	return expectation{e, "unknown", e.Agreed}
+	return expectation{e, "unknown", string(e.Agreed)}
 }
 
 func sectionOf(id string, f *compare.Finding, colours map[string]string) section {

@@ -48,15 +48,6 @@ func pairs(cells []compare.Cell) (list []pair) {
 	return list
 }
 
-func param(c *compare.Cell, name string) string {
-	for _, p := range c.Params {
-		if p.Name == name {
-			return p.Value
-		}
-	}
-	return ""
-}
-
 // fault is the only fault of a pair, or nil.
 func (p pair) fault() *compare.Fault {
 	if len(p.request.Faults) != 1 || len(p.event.Faults) != 1 {
@@ -70,10 +61,7 @@ func turnedAway(c *compare.Cell) int64 { return c.Outcome.Refused + c.Outcome.Un
 
 // Judge says what the cells mean.
 func (Scenario) Judge(cells []compare.Cell) (v compare.Verdict) {
-	v.Expected = expected()
-	for i := range v.Expected {
-		v.Expected[i].Agreed = "not measured"
-	}
+	v.Expected = compare.Unjudged(expected())
 	all := pairs(cells)
 	judgeFaults(&v, all)
 	judgeChains(&v, all)
@@ -88,18 +76,15 @@ func (Scenario) Judge(cells []compare.Cell) (v compare.Verdict) {
 
 // agree adds a figure to a claim, and whether it agrees; figures that disagree with each other make it "partly".
 func agree(e *compare.Expectation, ok bool, text string) {
-	word := "no"
-	if ok {
-		word = "yes"
+	word := compare.Agree(ok, false)
+	if e.Agreed == compare.Unmeasured {
+		e.Agreed, e.Figure = word, text
+		return
 	}
-	if e.Agreed != "not measured" && e.Agreed != word {
-		word = "partly"
+	if e.Agreed != word {
+		e.Agreed = compare.Partly
 	}
-	e.Agreed = word
-	if e.Figure != "" {
-		e.Figure += " "
-	}
-	e.Figure += text
+	e.Figure += " " + text
 }
 
 func judgeFaults(v *compare.Verdict, all []pair) {
@@ -170,7 +155,7 @@ func judgeChains(v *compare.Verdict, all []pair) {
 	var ends []end
 	for _, p := range all {
 		var n int
-		if _, err := fmt.Sscan(param(p.request, "chain"), &n); err != nil || p.request.Answered == nil || p.event.Answered == nil {
+		if _, err := fmt.Sscan(compare.Value(p.request.Params, "chain"), &n); err != nil || p.request.Answered == nil || p.event.Answered == nil {
 			continue
 		}
 		ends = append(ends, end{n, p.request.Answered.P50, p.event.Answered.P50})
@@ -193,11 +178,11 @@ func judgeChains(v *compare.Verdict, all []pair) {
 func judgeLater(v *compare.Verdict, all []pair) {
 	for _, p := range all {
 		r, e := p.request, p.event
-		if param(r, "chain") != "" || r.Answered == nil || e.Answered == nil || r.Done == nil || e.Done == nil {
+		if compare.Value(r.Params, "chain") != "" || r.Answered == nil || e.Answered == nil || r.Done == nil || e.Done == nil {
 			continue
 		}
 		text := fmt.Sprintf("At %s%s, as events the answer came after %s and all was done after %s; as requests after %s and %s, at p50.",
-			param(r, "rate"), withFault(p), took(e.Answered.P50), took(e.Done.P50), took(r.Answered.P50), took(r.Done.P50))
+			compare.Value(r.Params, "rate"), withFault(p), took(e.Answered.P50), took(e.Done.P50), took(r.Answered.P50), took(r.Done.P50))
 		agree(&v.Expected[claimLater], e.Done.P50 > e.Answered.P50, text)
 		v.Advice = append(v.Advice, compare.Advice{Link: "from the customer to orders", Style: compare.Request,
 			Reason: "The customer needs the number of the order at once, in either style of the links behind it.", Figure: text})
@@ -224,7 +209,7 @@ func judgeLoad(v *compare.Verdict, cells []compare.Cell) {
 	for i := range cells {
 		c := &cells[i]
 		l := limits[c.Style]
-		if l == nil || l.ended || len(c.Faults) > 0 || param(c, "chain") != "" {
+		if l == nil || l.ended || len(c.Faults) > 0 || compare.Value(c.Params, "chain") != "" {
 			continue
 		}
 		full := turnedAway(c)*100 > c.Load.Units || c.Answered != nil && c.Answered.P99 > time.Second
@@ -240,7 +225,7 @@ func judgeLoad(v *compare.Verdict, cells []compare.Cell) {
 	}
 	agree(&v.Expected[claimLoad], e.up.Load.Rate > r.up.Load.Rate,
 		fmt.Sprintf("Callers were answered within a second at p99, and fewer than one in a hundred turned away, up to %s as requests and up to %s as events.",
-			param(r.up, "rate"), param(e.up, "rate")))
+			compare.Value(r.up.Params, "rate"), compare.Value(e.up.Params, "rate")))
 }
 
 // took writes a time; figure.Duration leaves out what is not measured, and zero here is.

@@ -30,15 +30,15 @@ func TestJudgeLoad(t *testing.T) {
 	all, some := compare.Outcome{Accepted: 100}, compare.Outcome{Accepted: 90, Refused: 10}
 	for name, tt := range map[string]struct {
 		request, event []compare.Cell
-		want           string
+		want           compare.Agreement
 	}{
 		"events take more": {[]compare.Cell{cell("request", 10, 10*ms, all), cell("request", 20, 10*ms, some)},
-			[]compare.Cell{cell("event", 10, 10*ms, all), cell("event", 20, 10*ms, all)}, "yes"},
+			[]compare.Cell{cell("event", 10, 10*ms, all), cell("event", 20, 10*ms, all)}, compare.Yes},
 		"both take the same": {[]compare.Cell{cell("request", 10, 10*ms, all), cell("request", 20, 2000*ms, all)},
-			[]compare.Cell{cell("event", 10, 10*ms, all), cell("event", 20, 2000*ms, all)}, "no"},
+			[]compare.Cell{cell("event", 10, 10*ms, all), cell("event", 20, 2000*ms, all)}, compare.No},
 		"the generator gave up first": {[]compare.Cell{cell("request", 10, 10*ms, all), cell("request", 20, 0, all)},
-			[]compare.Cell{cell("event", 10, 10*ms, all), cell("event", 20, 10*ms, all)}, "not measured"},
-		"nothing saturated": {[]compare.Cell{cell("request", 10, 10*ms, all)}, []compare.Cell{cell("event", 10, 10*ms, all)}, "not measured"},
+			[]compare.Cell{cell("event", 10, 10*ms, all), cell("event", 20, 10*ms, all)}, compare.Unmeasured},
+		"nothing saturated": {[]compare.Cell{cell("request", 10, 10*ms, all)}, []compare.Cell{cell("event", 10, 10*ms, all)}, compare.Unmeasured},
 	} {
 		v := Scenario{}.Judge(append(tt.request, tt.event...))
 		if got := v.Expected[claimLoad].Agreed; got != tt.want {

@@ -30,30 +30,21 @@ func expected() []compare.Expectation {
 func find(cells []compare.Cell, s style, consumers int) *compare.Cell {
 	for i := range cells {
 		c := &cells[i]
-		if c.Style == s.name && value(c.Params, "sent") == s.sent && value(c.Params, "consumers") == strconv.Itoa(consumers) && !c.BrokenOff && len(c.Also) > 0 {
+		if c.Style == s.name && compare.Value(c.Params, "sent") == s.sent && compare.Value(c.Params, "consumers") == strconv.Itoa(consumers) && !c.BrokenOff && len(c.Also) > 0 {
 			return c
 		}
 	}
 	return nil
 }
 
-func value(params []compare.Param, name string) string {
-	for _, p := range params {
-		if p.Name == name {
-			return p.Value
-		}
-	}
-	return ""
-}
-
 // held is the number of vehicles of a cell; 0 when even the smallest that was tried was too large.
 func held(c *compare.Cell) int {
-	n, _ := strconv.Atoi(value(c.Also, vehicles(0).Name)) // what the search wrote
+	n, _ := strconv.Atoi(compare.Value(c.Also, vehicles(0).Name)) // what the search wrote
 	return n
 }
 
 // known reports whether more vehicles than held were tried, and were too many.
-func known(c *compare.Cell) bool { return !strings.HasPrefix(value(c.Also, more), notTried) }
+func known(c *compare.Cell) bool { return !strings.HasPrefix(compare.Value(c.Also, more), notTried) }
 
 // found says how many vehicles held, or that there may be more.
 func found(c *compare.Cell) string {
@@ -79,13 +70,10 @@ func share(a, b *compare.Cell, factor float64) (is, told bool) {
 
 // Judge says what the cells mean.
 func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
-	v := compare.Verdict{Expected: expected(), NotMeasured: []string{
+	v := compare.Verdict{Expected: compare.Unjudged(expected()), NotMeasured: []string{
 		"Vehicle positions: vehicles, services and Tandem share this machine, so that its numbers of vehicles compare styles and size no machine of your own.",
 		"Vehicle positions: calls carry four header fields each. Those of browsers, and credentials, add to the bytes of each call and not to those of a WebSocket.",
 		"Vehicle positions: what vehicles send to a gateway that gathers batches goes over no wire here; bytes and requests are those between the gateways and the log."}}
-	for i := range v.Expected {
-		v.Expected[i].Agreed = "not measured"
-	}
 	all := len(consumers)
 	call, one, batch, socket := find(cells, calls, all), find(cells, single, all), find(cells, batched, all), find(cells, sockets, all)
 	if one != nil && batch != nil {
@@ -139,15 +127,10 @@ func advise(call *compare.Cell, events []*compare.Cell, styles []style) compare.
 	return a
 }
 
-// agreed puts whether all, or some, of a claim held into the word of a report, if it can be told.
-func agreed(all, some, told bool) string {
-	switch {
-	case !told:
-		return "not measured"
-	case all:
-		return "yes"
-	case some:
-		return "partly"
+// agreed is the agreement with a claim, if it can be told.
+func agreed(all, some, told bool) compare.Agreement {
+	if !told {
+		return compare.Unmeasured
 	}
-	return "no"
+	return compare.Agree(all, some)
 }

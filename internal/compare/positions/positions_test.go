@@ -171,7 +171,7 @@ func TestClear(t *testing.T) {
 // The cell of a search says how many vehicles held and what stopped more, and no other cell does.
 func TestSearch(t *testing.T) {
 	for i, c := range measure(t, trial(calls, 0, tiny, nil), trial(single, 0, tiny, nil)) {
-		held, next := held(&c), value(c.Also, more)
+		held, next := held(&c), compare.Value(c.Also, more)
 		why := misses(&c)
 		if held > tiny.limit || (held > 0) != (why == "") || next == "" || held == tiny.limit != strings.HasSuffix(next, "more were not asked for") {
 			t.Errorf("cell %d holds %d, %q, more: %q", i, held, why, next)
@@ -180,7 +180,7 @@ func TestSearch(t *testing.T) {
 	tooMany := tiny
 	tooMany.budget, tooMany.start = 1, 1
 	cells := measure(t, trial(calls, 0, tooMany, []compare.FaultPlan{{Process: store, Down: true, For: tiny.duration}}))
-	if c := &cells[0]; held(c) != 0 || !strings.HasPrefix(value(c.Also, more), "1: ") || c.Outcome.Refused == 0 {
+	if c := &cells[0]; held(c) != 0 || !strings.HasPrefix(compare.Value(c.Also, more), "1: ") || c.Outcome.Refused == 0 {
 		t.Errorf("%+v, %v", c.Outcome, c.Also)
 	}
 }
@@ -289,7 +289,7 @@ func TestJudge(t *testing.T) {
 	broken := measured[1]
 	broken.BrokenOff = true
 	v := Scenario{}.Judge([]compare.Cell{measured[0], broken, measured[2], {Style: sockets.name, Params: sockets.params(all, 4*time.Second)}})
-	if got := said(v); strings.Count(got, "not measured: \n") != 3 || len(v.Advice) != 0 {
+	if got := said(v); strings.Count(got, "not measured: The cells for it did not run.\n") != 3 || len(v.Advice) != 0 {
 		t.Error(got)
 	}
 }

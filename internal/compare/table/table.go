@@ -89,13 +89,13 @@ func (p *printer) finding(f *compare.Finding) {
 	for _, e := range f.Expected {
 		p.b.WriteByte('\n')
 		p.say(2, "", e.Claim+" ("+e.Source+")")
-		verdict, code := e.Agreed, faint
+		verdict, code := string(e.Agreed), faint
 		switch e.Agreed {
-		case "yes":
+		case compare.Yes:
 			verdict, code = "agreed", green
-		case "no":
+		case compare.No:
 			verdict, code = "did not agree", red
-		case "partly":
+		case compare.Partly:
 			verdict, code = "agreed in part", yellow
 		}
 		p.sayAfter(4, 0, p.style(code, clean(verdict)), width(clean(verdict)), strings.TrimSuffix(": "+e.Figure, ": "))

@@ -43,22 +43,14 @@ func find(cells []compare.Cell, s style, fault *compare.FaultPlan) *compare.Cell
 
 // missed is how many views were taken and missed.
 func missed(c *compare.Cell) int {
-	for _, p := range c.Also {
-		if p.Name == taken(0).Name {
-			n, _ := strconv.Atoi(p.Value) // what the trial wrote
-			return n
-		}
-	}
-	return 0
+	n, _ := strconv.Atoi(compare.Value(c.Also, taken(0).Name)) // what the trial wrote
+	return n
 }
 
 // Judge says what the cells mean.
 func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
-	v := compare.Verdict{Expected: expected(), NotMeasured: []string{
+	v := compare.Verdict{Expected: compare.Unjudged(expected()), NotMeasured: []string{
 		"Page views: reader, page and consumers are on one machine, so that a call crosses no network. Over one, each call takes longer."}}
-	for i := range v.Expected {
-		v.Expected[i].Agreed = "not measured"
-	}
 	none, seq, par := find(cells, nobody, nil), find(cells, sequence, nil), find(cells, parallel, nil)
 	dur, acc := find(cells, durable, nil), find(cells, accepted, nil)
 	if none == nil {
@@ -67,7 +59,7 @@ func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
 	added := func(c *compare.Cell) time.Duration { return c.Answered.P50 - none.Answered.P50 }
 	if seq != nil && par != nil && dur != nil {
 		e := &v.Expected[waits]
-		e.Agreed = agreed(added(dur) < added(par), added(dur) < added(seq))
+		e.Agreed = compare.Agree(added(dur) < added(par), added(dur) < added(seq))
 		e.Figure = fmt.Sprintf("At p50, three calls one after another add %s to the page, at the same time %s, a durable event %s.",
 			took(added(seq)), took(added(par)), took(added(dur)))
 		v.Advice = append(v.Advice, advise(added(seq), added(par), added(dur), acc, none))
@@ -77,9 +69,9 @@ func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
 		e.Figure = fmt.Sprintf("At p50, an accepted event adds %s to the page, a durable one %s.", took(added(acc)), took(added(dur)))
 		down := planted[2].fault
 		d, a := find(cells, durable, &down), find(cells, accepted, &down)
-		e.Agreed = agreed(false, added(acc) < added(dur))
+		e.Agreed = compare.Agree(false, added(acc) < added(dur))
 		if d != nil && a != nil {
-			e.Agreed = agreed(added(acc) < added(dur) && missed(a) > 0 && missed(d) == 0, added(acc) < added(dur))
+			e.Agreed = compare.Agree(added(acc) < added(dur) && missed(a) > 0 && missed(d) == 0, added(acc) < added(dur))
 			e.Figure += fmt.Sprintf(" When Tandem was killed, %d views that it had accepted were lost, and %d that were durable. While it was down, pages were shown whose views nobody was told of: %d of %d, and %d of %d.",
 				missed(a), missed(d), a.Outcome.Lost-int64(missed(a)), a.Outcome.Accepted, d.Outcome.Lost-int64(missed(d)), d.Outcome.Accepted)
 		}
@@ -98,7 +90,7 @@ func judgeFailing(cells []compare.Cell, e *compare.Expectation) {
 	}
 	short := func(c *compare.Cell) int64 { return c.Outcome.Lost + c.Outcome.HalfDone }
 	slower, lossy := seq.Answered.P99 > 2*ev.Answered.P99, short(seqDown) > short(evDown)
-	e.Agreed = agreed(slower && lossy, slower || lossy)
+	e.Agreed = compare.Agree(slower && lossy, slower || lossy)
 	e.Figure = fmt.Sprintf("With one of three consumers slow by %s the p99 of the page is %s with calls and %s with events; with it down, %d of %d views did not reach all three with calls, and %d of %d with events.",
 		took(slow.Slow), took(seq.Answered.P99), took(ev.Answered.P99), short(seqDown), seqDown.Outcome.Accepted, short(evDown), evDown.Outcome.Accepted)
 }
@@ -115,17 +107,6 @@ func advise(seq, par, dur time.Duration, acc, none *compare.Cell) compare.Advice
 	}
 	a.Figure += "."
 	return a
-}
-
-// agreed puts whether all, or some, of a claim held into the word of a report.
-func agreed(all, some bool) string {
-	switch {
-	case all:
-		return "yes"
-	case some:
-		return "partly"
-	}
-	return "no"
 }
 
 func took(d time.Duration) string {

@@ -170,7 +170,7 @@ func TestJudge(t *testing.T) {
 	}
 	// What did not run is not judged.
 	v = Scenario{}.Judge(cells[1:])
-	if got := said(v); strings.Count(got, "not measured: \n") != 3 || len(v.Advice) != 0 {
+	if got := said(v); strings.Count(got, "not measured: The cells for it did not run.\n") != 3 || len(v.Advice) != 0 {
 		t.Error(got)
 	}
 }

@@ -12,14 +12,6 @@ import (
 	"github.com/tandem-hybrid/tandem/internal/process"
 )
 
-// What Agreed says.
-const (
-	yes     = "yes"
-	no      = "no"
-	partly  = "partly"
-	unknown = "not measured"
-)
-
 // The expectations, in their order.
 const (
 	half = iota
@@ -75,33 +67,31 @@ func (f found) reached(n int, ways ...string) (out []*compare.Cell) {
 
 // Judge says what the cells mean. What is compared is with 100 that wait, which every extent has, and memory with 10,000.
 func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
-	f, e := found(cells), expected()
-	for i := range e {
-		e[i].Agreed, e[i].Figure = unknown, "The cells for it did not run."
-	}
+	f, e := found(cells), compare.Unjudged(expected())
 	f.judgePolls(&e[half])
 	if c := f.reached(usual, poll1s, pollETag); c != nil {
 		a, b := bytesEach(c[0]), bytesEach(c[1])
-		e[conditional].Agreed = grade(less(b, a), true)
+		e[conditional].Agreed = compare.Agree(less(b, a), false)
 		e[conditional].Figure = fmt.Sprintf("A request and its answer take %s with the ETag and %s without. %s; %s", figure.Bytes(b), figure.Bytes(a), describe(c[1]), describe(c[0]))
 	}
 	if c := f.reached(usual, longPoll, sse); c != nil {
-		e[transit].Agreed = grade(c[0].Answered.P50 <= 2*c[1].Answered.P50+time.Millisecond, true)
+		e[transit].Agreed = compare.Agree(c[0].Answered.P50 <= 2*c[1].Answered.P50+time.Millisecond, false)
 		e[transit].Figure = describe(c[0]) + "; " + describe(c[1])
 	}
 	if c := f.reached(usual, webSocket, poll1s, longPoll); c != nil {
-		e[framing].Agreed = grade(less(*c[0].PerUnit.WireBytes, *c[1].PerUnit.WireBytes), less(*c[0].PerUnit.WireBytes, *c[2].PerUnit.WireBytes))
+		cheaper := less(*c[0].PerUnit.WireBytes, *c[1].PerUnit.WireBytes)
+		e[framing].Agreed = compare.Agree(cheaper && less(*c[0].PerUnit.WireBytes, *c[2].PerUnit.WireBytes), cheaper)
 		e[framing].Figure = describe(c[0]) + "; " + describe(c[1]) + "; " + describe(c[2]) + ". Each WebSocket carried one notice: its handshake is the cost"
 	}
 	if c := f.reached(usual, sse, poll1s, poll10s); c != nil {
 		told, second, ten := serverCPU(c[0]), serverCPU(c[1]), serverCPU(c[2])
-		e[monitoring].Agreed = grade(less(told, second), less(told, ten))
+		e[monitoring].Agreed = compare.Agree(less(told, second) && less(told, ten), less(told, second))
 		e[monitoring].Figure = fmt.Sprintf("CPU of the server per notice: %s told by SSE, %s polling every second, %s every ten%s",
 			took(told), took(second), took(ten), f.controlled())
 	}
 	if c := f.reached(many, sse, poll10s); c != nil {
 		told, asked := memory(c[0]), memory(c[1])
-		e[state].Agreed = grade(less(asked, told), true)
+		e[state].Agreed = compare.Agree(less(asked, told), false)
 		e[state].Figure = fmt.Sprintf("With %d waiting the server had up to %s told by SSE, and %s polled every ten seconds over connections that stay open",
 			many, figure.Bytes(float64(told)), figure.Bytes(float64(asked)))
 	}
@@ -132,23 +122,13 @@ func (f found) judgePolls(e *compare.Expectation) {
 		}
 	}
 	if polls > 0 {
-		e.Agreed, e.Figure = grade(agreed > 0, agreed == polls), strings.Join(figures, "; ")
+		e.Agreed, e.Figure = compare.Agree(agreed > 0 && agreed == polls, agreed > 0), strings.Join(figures, "; ")
 	}
 }
 
 // sentence begins and ends a figure as one.
 func sentence(s string) string {
 	return strings.ToUpper(s[:1]) + strings.TrimSuffix(s[1:], ".") + "."
-}
-
-func grade(some, all bool) string {
-	switch {
-	case some && all:
-		return yes
-	case some:
-		return partly
-	}
-	return no
 }
 
 // less says that a is less than b by more than runs differ.

@@ -137,7 +137,7 @@ func made() []compare.Cell {
 // The verdict follows the figures: when they turn, so does it.
 func TestTheVerdictFollowsTheFigures(t *testing.T) {
 	v := Scenario{}.Judge(made())
-	for i, want := range []string{yes, yes, yes, yes, yes, unknown} {
+	for i, want := range []compare.Agreement{compare.Yes, compare.Yes, compare.Yes, compare.Yes, compare.Yes, compare.Unmeasured} {
 		if e := v.Expected[i]; e.Agreed != want || e.Figure == "" || e.Source == "" || e.Claim == "" {
 			t.Errorf("%+v, want %s", e, want)
 		}
@@ -157,7 +157,7 @@ func TestTheVerdictFollowsTheFigures(t *testing.T) {
 	}
 	cells = append(cells, cell(sse, many, time.Second, 1, 1, 0), cell(poll10s, many, time.Second, 1, 1, 0))
 	v = Scenario{}.Judge(cells)
-	for i, want := range []string{partly, no, no, no, no, no} {
+	for i, want := range []compare.Agreement{compare.Partly, compare.No, compare.No, compare.No, compare.No, compare.No} {
 		if e := v.Expected[i]; e.Agreed != want {
 			t.Errorf("turned: %+v, want %s", e, want)
 		}
@@ -165,7 +165,7 @@ func TestTheVerdictFollowsTheFigures(t *testing.T) {
 	if v.Advice[0].Style != "either" {
 		t.Errorf("turned: %+v", v.Advice)
 	}
-	if v := (Scenario{}).Judge(nil); len(v.Advice) != 0 || v.Expected[0].Agreed != unknown {
+	if v := (Scenario{}).Judge(nil); len(v.Advice) != 0 || v.Expected[0].Agreed != compare.Unmeasured {
 		t.Errorf("nothing ran: %+v", v)
 	}
 }
