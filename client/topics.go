@@ -29,6 +29,7 @@ type PartitionStatus struct {
 	End    uint64 `json:"end"`
 	Events uint64 `json:"events"`
 	Bytes  int64  `json:"bytes"`
+	Stored uint64 `json:"stored"` // since the topic was created, what retention has removed included
 }
 
 // Topics returns all topics by name.
