@@ -23,7 +23,9 @@ func (f *file) Reload(context.Context) error {
 	return f.err
 }
 
-func (f *file) Show() api.Configuration { return api.Configuration{File: true, Since: "2026-01-31T09:30:00Z"} }
+func (f *file) Show() api.Configuration {
+	return api.Configuration{File: true, Since: "2026-01-31T09:30:00Z"}
+}
 
 type topicAnswer struct {
 	tandem.Topic

@@ -25,4 +25,6 @@ func (a *Auth) Login(token string) (Pass, *Identity, error) {
 
 // WithPass returns a context whose requests Identify takes for those of the token that the pass stands for, as long as there is that
 // token and the request names no other one.
-func WithPass(ctx context.Context, p Pass) context.Context { return context.WithValue(ctx, passKey{}, p) }
+func WithPass(ctx context.Context, p Pass) context.Context {
+	return context.WithValue(ctx, passKey{}, p)
+}
