@@ -141,7 +141,8 @@ func (w *world) fill() {
 	}
 	w.until("four dead letters and nothing behind", func() bool {
 		s, err := w.api.Subscription(w.t.Context(), "stock")
-		return err == nil && s.Status.Dead == 4 && s.Status.Lag == 0
+		letters, _, _ := w.api.DeadLetters(w.t.Context(), "stock", "", 0)
+		return err == nil && s.Status.Dead == 4 && s.Status.Lag == 0 && len(letters) == 4 // they are counted before they can be read
 	})
 }
 

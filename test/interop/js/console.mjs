@@ -69,9 +69,10 @@ try {
       assert.deepEqual(await page.evaluate(wrong), [], `${name} on a ${device}`);
       for (const colorScheme of ["light", "dark"]) {
         await page.emulateMedia({ colorScheme });
-        await page.screenshot({ path: join(screenshots, `console-${device}-${colorScheme}-${name}.png`), fullPage: true });
+        await page.screenshot({ path: join(screenshots, `console-${device}-${colorScheme}-${name}.png`), fullPage: colorScheme === "light" });
       }
     }
+    await page.emulateMedia({ colorScheme: "light" });
 
     // Times are in the reader's zone, with UTC for who points at them.
     await page.goto(base + screens.event);
