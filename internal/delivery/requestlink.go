@@ -120,6 +120,9 @@ func (l *requestLink) send(ctx context.Context, j *job) chain.Answer {
 	target, err := s.target.get(ctx, s, j.decl)
 	if err != nil {
 		r := result{verdict: unreachable, detail: "no target: " + err.Error()}
+		if ctx.Err() != nil {
+			r.verdict = aborted
+		}
 		s.requestEnded(l.policy, &r)
 		return chain.Answer{Outcome: tandem.LinkUnavailable, Reason: "it has no target", Detail: r.detail}
 	}
@@ -127,6 +130,9 @@ func (l *requestLink) send(ctx context.Context, j *job) chain.Answer {
 	m.MaxAttempts, m.Unstored = 1, true
 	got := webhook.Send(ctx, target, &m)
 	r := s.judge(j, &got)
+	if got.Err != nil && !got.Timeout && ctx.Err() != nil {
+		r.verdict = aborted
+	}
 	s.requestEnded(l.policy, &r)
 	return chain.Answer{Outcome: linkOutcome(r.verdict, &got), Reason: reasonOf(&r, &got), Detail: r.detail, Status: got.Status, Took: got.Took,
 		Replies: r.replies, RetryAfter: r.retryAfter}
@@ -202,12 +208,16 @@ func (p *policy) breakerWait(n int) time.Duration {
 	return p.probeWait(n, 0)
 }
 
+// requestEnded takes the result of a request. One that ended with its chain says nothing of the endpoint: the client chose how long that lasts.
 func (s *subscription) requestEnded(p *policy, r *result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sending--
 	s.counts.add(r)
 	g := &s.breaker
+	if r.verdict == aborted {
+		return
+	}
 	if !r.verdict.isFailure() {
 		if r.verdict == delivered {
 			s.delivered++
