@@ -222,6 +222,12 @@ func TestRequestCutOff(t *testing.T) {
 		ask(time.Second, 6) // in between it is no success either
 		ask(time.Minute, 7)
 		ask(time.Minute, 7) // the breaker is open
+		b.wait(11 * time.Second)
+		ask(time.Second, 8) // a probe that shows nothing
+		f.set(nil)
+		if _, _, err := b.ask("a"); err != nil {
+			t.Errorf("after it: %v", err)
+		}
 	})
 }
 
