@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -54,7 +55,11 @@ func (s *Services) check(ctx context.Context, svc *service, b *base) error {
 	defer cancel()
 	req := (&http.Request{Method: http.MethodGet, URL: b.check, Host: b.check.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{"User-Agent": {s.opts.UserAgent}}}).WithContext(ctx)
-	res, err := s.opts.Transport.RoundTrip(req)
+	transport := s.opts.Transport
+	if transport == nil {
+		transport = fresh(ctx)
+	}
+	res, err := transport.RoundTrip(req)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return errors.New("no answer within " + svc.health.Timeout.String())
@@ -67,6 +72,19 @@ func (s *Services) check(ctx context.Context, svc *service, b *base) error {
 		return errors.New("status " + strconv.Itoa(res.StatusCode))
 	}
 	return nil
+}
+
+// fresh returns a transport for one request, whose connection lasts no longer than ctx. Package http goes on to make a connection that nobody waits
+// for any more, so one to a host that says nothing would stay.
+func fresh(ctx context.Context) *http.Transport {
+	dial := func(_ context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err == nil {
+			context.AfterFunc(ctx, func() { conn.Close() })
+		}
+		return conn, err
+	}
+	return &http.Transport{DialContext: dial, DisableKeepAlives: true, DisableCompression: true}
 }
 
 // checked counts a check. Called with mu held.

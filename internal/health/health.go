@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -22,7 +21,7 @@ import (
 type Options struct {
 	// Changed is called when a service has become healthy or unhealthy as a whole. It must not block.
 	Changed func(service string, healthy bool)
-	// Transport carries the checks; nil means one that makes a connection for each, since whether one can be made is part of the question.
+	// Transport carries the checks; nil means a connection for each, which ends with it, since whether one can be made is part of the question.
 	Transport http.RoundTripper
 	Metrics   prometheus.Registerer // nil means none
 	UserAgent string                // of the checks; empty means "Tandem"
@@ -74,9 +73,6 @@ func New(opts Options) *Services {
 	}
 	if opts.UserAgent == "" {
 		opts.UserAgent = "Tandem"
-	}
-	if opts.Transport == nil {
-		opts.Transport = &http.Transport{DialContext: (&net.Dialer{}).DialContext, DisableKeepAlives: true, DisableCompression: true}
 	}
 	s := &Services{opts: opts, byName: map[string]*service{}}
 	s.life, s.end = context.WithCancel(context.Background())

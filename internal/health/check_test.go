@@ -1,0 +1,52 @@
+package health
+
+import (
+	"io"
+	"log/slog"
+	"net"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/tandem-hybrid/tandem"
+)
+
+// TestSilentPeer: a check of a host that takes the connection and then says nothing leaves neither the connection nor a goroutine behind.
+func TestSilentPeer(t *testing.T) {
+	before := goleak.IgnoreCurrent()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	s := New(Options{Logger: slog.New(slog.DiscardHandler)})
+	s.Apply([]tandem.Service{{Name: "silent", URL: "https://" + l.Addr().String(), Health: &tandem.Health{
+		Path: "/", Interval: tandem.Duration(100 * time.Millisecond), Timeout: tandem.Duration(10 * time.Millisecond)}}})
+	accept := func() net.Conn {
+		conn, err := l.Accept()
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
+		return conn
+	}
+	first, second := accept(), accept()
+	defer first.Close()
+	defer second.Close()
+	if _, err := io.Copy(io.Discard, first); isTimeout(err) {
+		t.Error("the connection of a check that is over is open")
+	}
+	_ = s.Stop(t.Context())
+	if _, err := io.Copy(io.Discard, second); isTimeout(err) {
+		t.Error("a connection is open after Stop")
+	}
+	if err := goleak.Find(before); err != nil {
+		t.Error(err)
+	}
+}
+
+func isTimeout(err error) bool {
+	timeout, ok := err.(net.Error)
+	return ok && timeout.Timeout()
+}
