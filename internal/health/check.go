@@ -9,7 +9,6 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
 )
 
@@ -23,12 +22,14 @@ func checkURL(base, path string) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	u.Path, u.RawPath, u.RawQuery = strings.TrimSuffix(u.Path, "/")+ref.Path, "", ref.RawQuery
+	u = u.JoinPath(ref.EscapedPath())
+	u.RawQuery = ref.RawQuery
 	return u, nil
 }
 
 // checks checks a base URL until ctx is done. The first check comes at a random time within the interval, so that a start or a reload does not
-// send all of them at once, and the others follow a tenth earlier or later than declared, so that many servers do not fall into step.
+// send all of them at once. Each other one comes an interval after the one before has ended, a tenth earlier or later, so that many servers do not fall
+// into step.
 func (s *Services) checks(ctx context.Context, svc *service, b *base) {
 	interval := time.Duration(svc.health.Interval)
 	timer := time.NewTimer(rand.N(interval))

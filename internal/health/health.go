@@ -85,6 +85,13 @@ func New(opts Options) *Services {
 // Apply takes the place of the services before. What is known of those that did not change, but for their timeout, is kept. list was checked
 // (tandem.Service.Check).
 func (s *Services) Apply(list []tandem.Service) {
+	for _, name := range s.replace(list) {
+		s.opts.Changed(name, true)
+	}
+}
+
+// replace returns the services that were unhealthy, and are so no more since their checks are gone or begin anew.
+func (s *Services) replace(list []tandem.Service) (well []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.byName
@@ -101,9 +108,12 @@ func (s *Services) Apply(list []tandem.Service) {
 		}
 		s.byName[decl.Name] = s.begin(decl)
 	}
-	for _, gone := range old {
-		gone.end()
+	for name, gone := range old {
+		if gone.end(); !gone.healthy() {
+			well = append(well, name)
+		}
 	}
+	return well
 }
 
 // begin starts the checks of a service.
