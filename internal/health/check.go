@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -22,9 +23,10 @@ func checkURL(base, path string) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	u = u.JoinPath(ref.EscapedPath())
-	u.RawQuery = ref.RawQuery
-	return u, nil
+	escaped := strings.TrimSuffix(u.EscapedPath(), "/") + ref.EscapedPath()
+	u.Path, err = url.PathUnescape(escaped)
+	u.RawPath, u.RawQuery = escaped, ref.RawQuery
+	return u, err
 }
 
 // checks checks a base URL until ctx is done. The first check comes at a random time within the interval, so that a start or a reload does not
