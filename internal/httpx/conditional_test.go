@@ -31,6 +31,7 @@ func TestNotModified(t *testing.T) {
 		{"GET", `"1"`, []string{`*`}, true},
 		{"GET", `"1"`, []string{`"2", *`}, false},
 		{"GET", `"1"`, []string{`"2"`, `*`}, false},
+		{"GET", `"1"`, []string{`*`, `"2"`}, false},
 		{"GET", ``, []string{`*`}, false},
 		{"GET", ``, []string{``}, false},
 		{"DELETE", `"1"`, []string{`"1"`}, false},
