@@ -57,6 +57,7 @@ func New(opts Options) *Console {
 		{"GET /topics", (*visit).topics},
 		{"GET /topics/{topic}", (*visit).topic},
 		{"GET /topics/{topic}/event", (*visit).event},
+		{"POST /topics/{topic}/events", (*visit).publish},
 		{"GET /topics/{topic}/tail", (*visit).tail},
 		{"GET /subscriptions", (*visit).subscriptions},
 		{"GET /subscriptions/{name}", (*visit).subscription},

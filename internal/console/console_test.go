@@ -124,7 +124,10 @@ func TestWhoMayDoWhat(t *testing.T) {
 	if strings.Contains(page, "/pause") || !strings.Contains(page, "viewer") {
 		t.Error("who may only read is offered to pause, or is not named")
 	}
-	for _, path := range []string{"/subscriptions/stock/pause", "/subscriptions/stock/test", "/dead-letters/stock/discard"} {
+	if strings.Contains(w.get(viewer, "/topics/orders", 200), "Publish") {
+		t.Error("who may only read is offered to publish")
+	}
+	for _, path := range []string{"/topics/orders/events", "/subscriptions/stock/pause", "/subscriptions/stock/test", "/dead-letters/stock/discard"} {
 		w.post(viewer, path, url.Values{"csrf": {secretOf(page)}, "all": {"yes"}, "sure": {"yes"}}, 403)
 	}
 
@@ -216,8 +219,8 @@ func TestCookieAndForgery(t *testing.T) {
 	open.do(open.browser(), req, 403)
 }
 
-// TestDeadLettersAndSeek: what takes something away asks first, and says what it will touch.
-func TestDeadLettersAndSeek(t *testing.T) {
+// TestActions: each does what it says; what takes something away asks first, and says what it will touch.
+func TestActions(t *testing.T) {
 	w := newWorld(t)
 	b := w.browser()
 	page := w.get(b, "/dead-letters/stock", 200)
@@ -261,6 +264,12 @@ func TestDeadLettersAndSeek(t *testing.T) {
 	if page := w.post(b, "/subscriptions/stock/seek", form, 200); !strings.Contains(page, "a new epoch has begun") {
 		t.Errorf("%s", page)
 	}
+	form = url.Values{"csrf": form["csrf"], "type": {"order.tried"}, "source": {"/console"}, "subject": {"k"}, "data": {`{"a": "<b>"}`}}
+	if page := w.post(b, "/topics/orders/events", form, 200); !strings.Contains(page, "Stored.") || !strings.Contains(page, "order.tried") || !strings.Contains(page, "&lt;b&gt;") {
+		t.Errorf("%s", page)
+	}
+	form.Set("data", "{")
+	w.post(b, "/topics/orders/events", form, 400)
 	if page := w.post(b, "/subscriptions/stock/test", form, 200); !strings.Contains(page, ">delivered<") || !strings.Contains(page, "POST") {
 		t.Errorf("%s", page)
 	}

@@ -49,6 +49,7 @@ type frame struct {
 	Who     string // empty before a login
 	Session bool   // there is something to log out of
 	Operate bool
+	Publish bool
 	Version string
 	CSRF    string
 	Did     string // what an action before did
@@ -58,7 +59,7 @@ type frame struct {
 // show answers with a page.
 func (v *visit) show(status int, page, title string, data any) {
 	name, _, _ := v.console.session(v.r)
-	f := frame{Title: title, Page: page, Path: v.r.URL.Path, Who: v.who.Name, Session: name != "", Operate: v.who.Can(auth.RoleOperate), Version: v.console.opts.Version,
+	f := frame{Title: title, Page: page, Path: v.r.URL.Path, Who: v.who.Name, Session: name != "", Operate: v.who.Can(auth.RoleOperate), Publish: v.who.Can(auth.RolePublish), Version: v.console.opts.Version,
 		CSRF: v.csrf, Did: said(v.r.URL.Query()), Data: data}
 	var buf bytes.Buffer
 	if err := pages[page].Execute(&buf, &f); err != nil {
@@ -75,6 +76,8 @@ func (v *visit) show(status int, page, title string, data any) {
 func said(q url.Values) string {
 	n, _ := strconv.Atoi(q.Get("n"))
 	switch q.Get("did") {
+	case "publish":
+		return "Stored."
 	case "pause":
 		return "Paused: nothing is delivered until it is resumed, and its place is kept."
 	case "resume":

@@ -285,6 +285,18 @@ func download(w http.ResponseWriter, e *tandem.Event) {
 	_, _ = w.Write(e.Data) // a browser that has gone away is nobody's error
 }
 
+// publish stores a test event, of JSON, and shows it.
+func (v *visit) publish() error {
+	topic, form := v.r.PathValue("topic"), v.r.PostForm
+	source := form.Get("source")
+	receipt, err := v.api.PublishJSON(v.r.Context(), topic, []byte(form.Get("data")), client.Attributes{"type": form.Get("type"), "source": source, "subject": form.Get("subject")})
+	if v.acted("publish", topic, err, "event", receipt.ID); err != nil {
+		return err
+	}
+	v.see("/topics/"+url.PathEscape(topic)+"/event", url.Values{"id": {receipt.ID}, "source": {source}, "did": {"publish"}})
+	return nil
+}
+
 // tail hands the request over to the API, which answers with a stream.
 func (v *visit) tail() error {
 	topic := v.r.PathValue("topic")

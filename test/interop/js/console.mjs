@@ -29,7 +29,7 @@ const wrong = () => {
   if (scrollWidth > clientWidth) found.push(`the page is ${scrollWidth} wide, the window ${clientWidth}`);
   const ids = [...document.querySelectorAll("[id]")].map((e) => e.id);
   if (new Set(ids).size < ids.length) found.push(`an id is there twice: ${ids.filter((id, i) => ids.indexOf(id) < i)}`);
-  for (const e of document.querySelectorAll("main input:not([type=hidden]), main select")) if (e.labels.length === 0 && !e.getAttribute("aria-label")) found.push(`${e.name} has no label`);
+  for (const e of document.querySelectorAll("main input:not([type=hidden], [hidden]), main select, main textarea")) if (e.labels.length === 0 && !e.getAttribute("aria-label")) found.push(`${e.name} has no label`);
   for (const e of document.querySelectorAll("main a, main button")) if (!e.textContent.trim()) found.push("a link or a button says nothing");
   if (document.querySelectorAll("h1").length !== 1) found.push("it has not one heading");
   for (const text of document.querySelectorAll(".topology .node text")) {
