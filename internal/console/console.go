@@ -3,7 +3,6 @@ package console
 import (
 	"crypto/rand"
 	"embed"
-	"errors"
 	"io/fs"
 	"log/slog"
 	"net/http"
@@ -198,12 +197,9 @@ func (v *visit) checkForm() error {
 
 const maxFormBytes = 1 << 20
 
-// fail shows what went wrong. What nobody was told of is logged by the API, which said it.
+// fail shows what went wrong. What the page does not tell, the API has logged.
 func (v *visit) fail(err error) {
 	p := tandem.ProblemOf(err)
-	if p.Status == http.StatusInternalServerError && errors.Is(v.r.Context().Err(), err) {
-		return
-	}
 	v.show(p.Status, "problem", p.Title, p)
 }
 

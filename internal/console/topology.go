@@ -14,6 +14,7 @@ import (
 const (
 	maxDrawnTopics        = 40
 	maxDrawnSubscriptions = 60
+	maxDrawnServices      = 60
 	maxMatches            = 4 // of the routes to one place
 )
 
@@ -71,8 +72,10 @@ func newTopology(config *client.Configuration, topics []client.Topic, subs []sub
 	if n, m := len(topics)-len(t.topics), len(subs)-len(drawn); n > 0 || m > 0 {
 		t.Left = fmt.Sprintf("%s and %s are not drawn; the lists have them.", plural(n, "topic"), plural(m, "subscription"))
 	}
-	for _, s := range config.Services {
-		t.target(s.Name, "/services#"+url.PathEscape(s.Name))
+	if len(config.Services) <= maxDrawnServices { // else those that something leads to
+		for _, s := range config.Services {
+			t.target(s.Name, "/services#"+url.PathEscape(s.Name))
+		}
 	}
 	t.routes(config.Routes)
 	for _, s := range config.Sources {
@@ -241,86 +244,4 @@ func (t *topology) health(services []tandem.ServiceHealth) {
 			n.Class, n.Lines = "bad", []string{fmt.Sprintf("%d of %d healthy", well, all)}
 		}
 	}
-}
-
-// layout places all nodes and draws the lines between them.
-func (t *topology) layout() {
-	// Routes that are answered at once stand above the topics, so that their lines have a lane of their own.
-	y, lane := 0, 0
-	for _, n := range t.columns[0] {
-		y = n.place(0, y)
-		if slices.ContainsFunc(t.links, func(l link) bool { return l.from == n && l.request }) {
-			lane = y
-		}
-	}
-	for column := 1; column < 4; column++ {
-		nodes := t.columns[column]
-		for _, l := range t.links {
-			// What answers requests stands beside their routes, wherever events lead to it from.
-			if slices.Contains(nodes, l.to) && (!t.answers(l.to) || slices.Contains(t.columns[0], l.from)) {
-				l.to.barycentre += l.from.Y + l.from.H/2
-				l.to.feeds++
-			}
-		}
-		for _, n := range nodes {
-			if n.feeds > 0 {
-				n.barycentre /= n.feeds
-			}
-		}
-		slices.SortStableFunc(nodes, func(a, b *node) int { return a.barycentre - b.barycentre })
-		y := 0
-		if column < 3 {
-			y = lane
-		}
-		for _, n := range nodes {
-			n.measure()
-			y = n.place(column, max(y, n.barycentre-n.H/2))
-		}
-	}
-	for _, column := range t.columns {
-		for _, n := range column {
-			t.Height = max(t.Height, n.Y+n.H+2)
-			t.Nodes = append(t.Nodes, n)
-			t.Width = max(t.Width, n.X+nodeWidth+2)
-		}
-	}
-	for _, l := range t.links {
-		a, b := l.from, l.to
-		x1, y1, x2, y2 := a.X+nodeWidth, a.Y+a.H/2, b.X, b.Y+b.H/2
-		if l.back {
-			x1, y1, x2, y2 = x2, y2, x1, y1
-		}
-		bend := (x2 - x1) / 2
-		t.Edges = append(t.Edges, edge{fmt.Sprintf("M%d %dC%d %d %d %d %d %d", x1, y1, x1+bend, y1, x2-bend, y2, x2, y2), l.request})
-	}
-}
-
-// answers reports whether a route leads to a node as a request.
-func (t *topology) answers(n *node) bool {
-	return slices.ContainsFunc(t.links, func(l link) bool { return l.to == n && l.request && slices.Contains(t.columns[0], l.from) })
-}
-
-func (n *node) measure() { n.H = nodeHead + len(n.Lines)*lineStep + nodeFoot }
-
-// place puts a node into a column, and returns where the next one may begin.
-func (n *node) place(column, y int) int {
-	n.measure()
-	n.X, n.Y = 1+column*columnStep, max(y, 1)
-	return n.Y + n.H + nodeGap
-}
-
-// Label is the name as it is written in its box.
-func (n *node) Label() string { return clean(n.Name, nameRunes) }
-
-// Rows are the lines below the name, with the height of each.
-func (n *node) Rows() (rows []row) {
-	for i, line := range n.Lines {
-		rows = append(rows, row{clean(line, lineRunes), n.Y + nodeHead + 12 + i*lineStep - 1})
-	}
-	return rows
-}
-
-type row struct {
-	Text string
-	Y    int
 }
