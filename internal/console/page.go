@@ -34,7 +34,7 @@ var pages = func() map[string]*template.Template {
 }()
 
 var functions = template.FuncMap{
-	"count": count, "bytes": bytesText, "when": when, "ago": ago, "rate": rateText, "seg": url.PathEscape,
+	"count": count, "bytes": bytesText, "when": when, "rate": rateText, "seg": url.PathEscape,
 	"clean": func(s string) string { return clean(s, 300) }, "short": func(s string) string { return clean(s, 60) },
 	"duration": func(d tandem.Duration) string { return durationText(time.Duration(d)) }, "seconds": func(s float64) string { return durationText(time.Duration(s * float64(time.Second))) },
 	"plural": plural, "join": strings.Join, "state": stateClass, "sentence": sentence, "given": given,
@@ -45,7 +45,6 @@ var functions = template.FuncMap{
 type frame struct {
 	Title   string
 	Page    string // name of the template, which the navigation marks
-	Path    string
 	Who     string // empty before a login
 	Session bool   // there is something to log out of
 	Operate bool
@@ -59,7 +58,7 @@ type frame struct {
 // show answers with a page.
 func (v *visit) show(status int, page, title string, data any) {
 	name, _, _ := v.console.session(v.r)
-	f := frame{Title: title, Page: page, Path: v.r.URL.Path, Who: v.who.Name, Session: name != "", Operate: v.who.Can(auth.RoleOperate), Publish: v.who.Can(auth.RolePublish), Version: v.console.opts.Version,
+	f := frame{Title: title, Page: page, Who: v.who.Name, Session: name != "", Operate: v.who.Can(auth.RoleOperate), Publish: v.who.Can(auth.RolePublish), Version: v.console.opts.Version,
 		CSRF: v.csrf, Did: said(v.r.URL.Query()), Data: data}
 	var buf bytes.Buffer
 	if err := pages[page].Execute(&buf, &f); err != nil {
@@ -167,15 +166,6 @@ func when(v any) template.HTML {
 	}
 	t = t.UTC()
 	return template.HTML(`<time datetime="` + t.Format("2006-01-02T15:04:05.000Z") + `">` + t.Format("2006-01-02 15:04:05") + ` UTC</time>`) //nolint:gosec // digits only
-}
-
-// ago says how long ago a time was, RFC 3339.
-func ago(s string) string {
-	t, ok := tandem.ParseTime(s)
-	if !ok {
-		return "–"
-	}
-	return durationText(max(time.Since(t), time.Millisecond)) + " ago"
 }
 
 // stateClass sorts the states of subscriptions, deliveries and operations by how they are shown.
