@@ -50,7 +50,7 @@ func Run(ctx context.Context, scenarios []Scenario, o Options) (r Report, err er
 				break
 			}
 		}
-		v := s.Judge(f.Cells)
+		v := s.Judge(slices.DeleteFunc(slices.Clone(f.Cells), func(c Cell) bool { return c.BrokenOff }))
 		if v.Expected != nil {
 			f.Expected = v.Expected
 		}
@@ -108,6 +108,14 @@ func choose(scenarios []Scenario, o Options) (plan []planned, err error) {
 		names = append(names, about.Name)
 		if len(o.Scenarios) > 0 && !slices.Contains(o.Scenarios, about.Name) {
 			continue
+		}
+		if len(o.Scenarios) > 0 {
+			switch {
+			case about.NoRate && o.Rate > 0:
+				return nil, tandem.Errorf(tandem.CodeInvalid, "%s has no rate that can be chosen", about.Name).WithHint("leave out --rate, or this scenario")
+			case about.NoFaults && len(o.Faults) > 0:
+				return nil, tandem.Errorf(tandem.CodeInvalid, "%s has no faults", about.Name).WithHint("leave out --fault, or this scenario")
+			}
 		}
 		if trials := s.Trials(o); len(trials) > 0 {
 			plan = append(plan, planned{s, about, trials})

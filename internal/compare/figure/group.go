@@ -114,19 +114,22 @@ func Faults(s Series) (lines []string) {
 		if len(s.Faults) > 1 {
 			name += ", " + FaultName(f)
 		}
-		lines = append(lines, name+": "+FaultEnd(f))
+		lines = append(lines, name+": "+faultEnd(f, s.Outcome.Lost != nil))
 	}
 	return lines
 }
 
-// FaultEnd says what followed the end of a fault.
-func FaultEnd(f compare.Fault) string {
+// faultEnd says what followed the end of a fault; nothing of the work where it is not known whether it was done.
+func faultEnd(f compare.Fault, known bool) string {
 	text := "callers did not succeed as before within the run"
 	if f.Recovered != nil {
 		text = "callers succeeded as before " + after(Duration(*f.Recovered))
 	}
 	if f.Drained != nil {
 		return text + "; all work that waited was done " + after(Duration(*f.Drained))
+	}
+	if !known {
+		return text
 	}
 	return text + "; work still waited at the end of the run"
 }

@@ -179,7 +179,7 @@ func (s *search) settle(ctx context.Context) error {
 func misses(c *compare.Cell) string {
 	late := func(l *compare.Latency) bool { return l == nil || l.P99 >= bound }
 	not := c.Outcome.Refused + c.Outcome.Unknown
-	undone := c.Outcome.Lost + c.Outcome.HalfDone
+	undone := compare.Counted(c.Outcome.Lost) + compare.Counted(c.Outcome.HalfDone)
 	switch {
 	case c.BrokenOff:
 		return "broken off"
