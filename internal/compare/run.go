@@ -24,6 +24,7 @@ func Run(ctx context.Context, scenarios []Scenario, o Options) (r Report, err er
 	if err != nil {
 		return r, err
 	}
+	sweep()
 	p := newProgress(plan, o)
 	for _, s := range plan {
 		f := Finding{Scenario: s.about.Name, Title: s.about.Title, Question: s.about.Question, Expected: s.about.Expected}
@@ -134,7 +135,7 @@ func choose(scenarios []Scenario, o Options) (plan []planned, err error) {
 
 // runTrial runs a trial once, in a directory of its own.
 func runTrial(ctx context.Context, t Trial, o Options, repeat int) (*Cell, error) {
-	dir, err := os.MkdirTemp("", "tandem-compare-")
+	dir, err := newDir()
 	if err != nil {
 		return nil, tandem.Wrap("make a directory for a cell", err)
 	}

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -195,12 +196,13 @@ func TestBrokenOffInWarmup(t *testing.T) {
 	}
 }
 
-// When the parent is killed, no child outlives it.
-func TestKilledParentLeavesNoChild(t *testing.T) {
+// When the parent is killed, no child outlives it, and the next run removes its directory, and none of one that lives.
+func TestKilledParentLeavesNothing(t *testing.T) {
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("TMPDIR", t.TempDir())
 	cmd := exec.CommandContext(t.Context(), self, "compare-forever")
 	out, err := cmd.StdoutPipe()
 	if err != nil {
@@ -224,6 +226,18 @@ func TestKilledParentLeavesNoChild(t *testing.T) {
 			t.Fatalf("process %d outlives its parent", child)
 		}
 		time.Sleep(20 * time.Millisecond)
+	}
+	mine, err := newDir()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dirs := func() (all []string) {
+		all, _ = filepath.Glob(filepath.Join(os.TempDir(), "tandem-compare-*"))
+		return all
+	}
+	before := dirs()
+	if sweep(); len(before) != 2 || !slices.Equal(dirs(), []string{mine}) {
+		t.Errorf("%v were there, and %v are left", before, dirs())
 	}
 }
 
