@@ -171,13 +171,27 @@ func TestSamples(t *testing.T) {
 	}
 }
 
+// Cells whose loads differ are not mixed.
+func TestMergedSearches(t *testing.T) {
+	var repeats []*Cell
+	for _, vehicles := range []int64{30, 10, 20, 40} {
+		repeats = append(repeats, &Cell{Load: Load{Rate: float64(vehicles), Units: vehicles}, Answered: &Latency{Count: vehicles, P50: time.Duration(50 - vehicles)}})
+	}
+	if c := merge(repeats); !reflect.DeepEqual(&c, repeats[2]) {
+		t.Errorf("%s, want that of 20", written(c))
+	}
+}
+
 func TestMergedFaults(t *testing.T) {
 	repeat := func(recovered, drained *time.Duration, lost *int64) *Cell {
-		return &Cell{Outcome: Outcome{Accepted: 10, Lost: lost}, Faults: []Fault{{Process: "p", Recovered: recovered, Drained: drained}}}
+		return &Cell{Load: Load{Rate: 5}, Also: []Param{Count("for nobody", 3), {Name: "password", Value: "7"}}, Outcome: Outcome{Accepted: 10, Lost: lost}, Faults: []Fault{{Process: "p", Recovered: recovered, Drained: drained}}}
 	}
 	c := merge([]*Cell{repeat(new(10*ms), new(ms), new(int64(1))), repeat(new(30*ms), nil, new(int64(2)))})
 	if f := c.Faults[0]; orMinus(f.Recovered) != 20*ms || f.Drained != nil || c.Outcome.Accepted != 20 || Counted(c.Outcome.Lost) != 3 {
 		t.Errorf("%s", written(c))
+	}
+	if c.Also[0] != Count("for nobody", 6) || c.Also[1].Value != "7" {
+		t.Errorf("%v", c.Also)
 	}
 	if c = merge([]*Cell{repeat(nil, nil, new(int64(1))), repeat(nil, nil, nil)}); c.Outcome.Lost != nil {
 		t.Errorf("%s: it is not known of all", written(c))

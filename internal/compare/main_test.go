@@ -71,7 +71,7 @@ func (p planted) Judge(cells []Cell) Verdict {
 }
 
 func (p planted) Trials(Options) []Trial {
-	return []Trial{{Style: Request, Params: []Param{{"service", "wrong"}}, Takes: p.offer.Duration, Run: p.run}}
+	return []Trial{{Style: Request, Params: []Param{{Name: "service", Value: "wrong"}}, Takes: p.offer.Duration, Run: p.run}}
 }
 
 func (p planted) run(ctx context.Context, env *Env) (*Cell, error) {

@@ -1,17 +1,25 @@
 package compare
 
 import (
+	"cmp"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 )
 
-// merge makes one cell of the repeats of it: times and costs are means, those after faults too, and counts are sums. All else,
-// which is Also, samples and processes, is that of the repeat with the median p50, so it does not add up with the counts.
-// With three or more there are confidence intervals.
+// merge makes one cell of the repeats of it: times and costs are means, those after faults too, and counts are sums. Samples and
+// processes are those of the repeat with the median p50, so they do not add up with the counts. With three or more there are
+// confidence intervals. Repeats of a search end at loads that differ, and their times mean nothing together: then the one with the
+// median load stands for all.
 func merge(repeats []*Cell) Cell {
 	if len(repeats) == 1 {
 		return *repeats[0]
+	}
+	byLoad := slices.Clone(repeats)
+	slices.SortStableFunc(byLoad, func(a, b *Cell) int { return cmp.Compare(a.Load.Rate, b.Load.Rate) })
+	if n := len(byLoad); byLoad[0].Load.Rate != byLoad[n-1].Load.Rate {
+		return *byLoad[(n-1)/2]
 	}
 	byP50 := slices.Clone(repeats)
 	slices.SortStableFunc(byP50, func(a, b *Cell) int { return int(p50(a) - p50(b)) })
@@ -39,6 +47,12 @@ func merge(repeats []*Cell) Cell {
 		DiskBytes: mean(repeats, func(c *Cell) *float64 { return c.PerUnit.DiskBytes }),
 		CPU:       mean(repeats, func(c *Cell) *time.Duration { return c.PerUnit.CPU }),
 	}
+	c.Also = slices.Clone(c.Also)
+	for i, p := range c.Also {
+		if p.counted {
+			c.Also[i] = sumOfAll(repeats, p.Name)
+		}
+	}
 	c.Faults = slices.Clone(c.Faults)
 	for i := range c.Faults {
 		c.Faults[i].Recovered = meanOfAll(repeats, i, func(f Fault) *time.Duration { return f.Recovered })
@@ -65,6 +79,15 @@ func sum(a, b *int64) *int64 {
 		return nil
 	}
 	return new(*a + *b)
+}
+
+func sumOfAll(repeats []*Cell, name string) Param {
+	all := 0
+	for _, c := range repeats {
+		n, _ := strconv.Atoi(Value(c.Also, name)) // as Count wrote it; one that was broken off may have none
+		all += n
+	}
+	return Count(name, all)
 }
 
 // mean is that of the repeats that have the figure, or nil.

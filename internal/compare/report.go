@@ -1,6 +1,9 @@
 package compare
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // ReportVersion is the version of the JSON form of a Report. A field may be added without a new version.
 const ReportVersion = 1
@@ -113,7 +116,12 @@ type Cell struct {
 type Param struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
+
+	counted bool
 }
+
+// Count is a number of units of work for Cell.Also: it adds up over repeats, as Outcome does.
+func Count(name string, n int) Param { return Param{name, strconv.Itoa(n), true} }
 
 // Value returns the value of the parameter of a name, empty without one.
 func Value(params []Param, name string) string {

@@ -80,7 +80,7 @@ func (t trial) run(ctx context.Context, env *compare.Env) (*compare.Cell, error)
 	if err != nil {
 		return nil, err
 	}
-	c.Also = []compare.Param{{Name: forNobody, Value: fmt.Sprint(nobody)}, {Name: secretIs, Value: notFound}}
+	c.Also = []compare.Param{compare.Count(forNobody, nobody), {Name: secretIs, Value: notFound}}
 	if stored {
 		c.Also[1].Value = found
 	}

@@ -287,6 +287,19 @@ func TestJudge(t *testing.T) {
 			t.Errorf("%q, want %q", got, c.want)
 		}
 	}
+	for _, c := range []struct {
+		call, one, batch compare.Cell
+		want, not        string
+	}{
+		{cell(calls, all, 3000, 500), cell(single, all, 9000, 500), open(cell(batched, all, 80000, 9)), "history: event: One intake serves all who want positions. Of the ways to send them, events in batches", "not known"},
+		{cell(calls, all, 3000, 500), open(cell(single, all, 9000, 500)), open(cell(batched, all, 80000, 9)), "history: event: One intake serves all who want positions. Vehicles", "serve the most"},
+		{open(cell(calls, all, 3000, 500)), cell(single, all, 9000, 500), cell(batched, all, 80000, 9), "history: either: Which of them serves more vehicles is not known", "as many vehicles"},
+		{open(cell(calls, all, 9000, 500)), cell(single, all, 8000, 500), cell(batched, all, 9000, 9), "history: either: A service that stores", "not known"},
+	} {
+		if got := said((Scenario{}).Judge([]compare.Cell{c.call, c.one, c.batch})); !strings.Contains(got, c.want) || strings.Contains(got, c.not) {
+			t.Errorf("%q, want %q and not %q", got, c.want, c.not)
+		}
+	}
 	// What did not run, or has no number, is not judged.
 	v := Scenario{}.Judge([]compare.Cell{measured[0], measured[2], {Style: sockets.name, Params: sockets.params(all, 4*time.Second)}})
 	if got := said(v); strings.Count(got, "not measured: The cells for it did not run.\n") != 3 || len(v.Advice) != 0 {

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -150,8 +149,8 @@ func run(ctx context.Context, env *compare.Env, s style, faults []compare.FaultP
 	}
 	if s.tell == origin.Publish && !c.BrokenOff {
 		c.Also = []compare.Param{
-			{Name: taken, Value: strconv.Itoa(undone(ledger, seen.told))},
-			{Name: untold, Value: strconv.Itoa(undone(ledger, seen.untold))},
+			compare.Count(taken, undone(ledger, seen.told)),
+			compare.Count(untold, undone(ledger, seen.untold)),
 		}
 	}
 	return c, nil

@@ -65,7 +65,7 @@ func TestEveryViewIsTold(t *testing.T) {
 		if got := *c.PerUnit.Requests; got < calls-0.5 || got > calls+1 {
 			t.Errorf("%s %v: %.2f requests a view, want %g", c.Style, c.Params, got, calls)
 		}
-		if s.tell == origin.Publish && !slices.Equal(c.Also, []compare.Param{{Name: taken, Value: "0"}, {Name: untold, Value: "0"}}) {
+		if s.tell == origin.Publish && !slices.Equal(c.Also, []compare.Param{compare.Count(taken, 0), compare.Count(untold, 0)}) {
 			t.Errorf("%s: %v", c.Style, c.Params)
 		}
 		if done := c.Done; i == 0 && done != nil || i > 0 && c.Answered != nil && done.Count != c.Load.Units {
