@@ -202,7 +202,8 @@ type Fault struct {
 	For     time.Duration `json:"for"`
 	// Recovered is how long after the fault's end callers succeeded as before it; nil when they did not within the cell, or none was due after it.
 	Recovered *time.Duration `json:"recovered,omitempty"`
-	// Drained is how long after the fault's end all work that waited was done; nil when it was not within the cell.
+	// Drained is how long after the fault's end all work was done that was accepted before it: zero when none waited; nil when some of
+	// it never was, or that is not known.
 	Drained *time.Duration `json:"drained,omitempty"`
 }
 

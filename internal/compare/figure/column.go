@@ -107,8 +107,10 @@ func OutcomesOf(groups []Group) []Column {
 	return columns
 }
 
+const outcomes = "outcome"
+
 func outcome(name string, rank int, bad bool, get func(*compare.Outcome) *int64) Column {
-	return Column{Of: "outcome", Name: name, Rank: rank, Get: func(c *compare.Cell) Value {
+	return Column{Of: outcomes, Name: name, Rank: rank, Get: func(c *compare.Cell) Value {
 		whole := c.Outcome.Accepted + c.Outcome.Refused + c.Outcome.Unknown
 		count := get(&c.Outcome)
 		if whole == 0 || count == nil {
@@ -160,6 +162,16 @@ func Measured(columns []Column, groups []Group) (kept []Column) {
 		}
 	}
 	return kept
+}
+
+// Unmeasured names the outcomes of which no cell tells anything, such as lost work where it is not known what services did.
+func Unmeasured(columns []Column, groups []Group) (names []string) {
+	for _, column := range columns {
+		if column.Of == outcomes && !measured(column, groups) {
+			names = append(names, column.Name)
+		}
+	}
+	return names
 }
 
 func measured(column Column, groups []Group) bool {

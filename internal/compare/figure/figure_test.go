@@ -103,13 +103,17 @@ func TestFaults(t *testing.T) {
 	if got := FaultName(f); got != "payments slow (500ms) from 10 s for 5 s" {
 		t.Error(got)
 	}
-	if got := faultEnd(f, true); strings.Contains(got, "0 s") || !strings.Contains(got, "did not succeed") || !strings.Contains(got, "still waited") {
+	if got := faultEnd(f, true); strings.Contains(got, "0 s") || !strings.Contains(got, "did not succeed") || !strings.Contains(got, "never done") {
 		t.Error(got)
 	}
 	if got := faultEnd(f, false); got != "callers did not succeed as before within the run" {
 		t.Errorf("%s, where nothing is known of the work", got)
 	}
 	soon, late := time.Duration(0), 1200*time.Millisecond
+	f.Recovered, f.Drained = &late, &soon
+	if got := faultEnd(f, true); got != "callers succeeded as before 1.20 s after the fault ended; no work waited for its end" {
+		t.Error(got)
+	}
 	f.Recovered, f.Drained = &soon, &late
 	if got := faultEnd(f, true); got != "callers succeeded as before at once; all work that waited was done 1.20 s after the fault ended" {
 		t.Error(got)

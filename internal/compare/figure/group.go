@@ -125,13 +125,15 @@ func faultEnd(f compare.Fault, known bool) string {
 	if f.Recovered != nil {
 		text = "callers succeeded as before " + after(Duration(*f.Recovered))
 	}
-	if f.Drained != nil {
-		return text + "; all work that waited was done " + after(Duration(*f.Drained))
-	}
-	if !known {
+	switch {
+	case !known:
 		return text
+	case f.Drained == nil:
+		return text + "; some of the work that was accepted before the fault ended was never done"
+	case *f.Drained == 0:
+		return text + "; no work waited for its end"
 	}
-	return text + "; work still waited at the end of the run"
+	return text + "; all work that waited was done " + after(Duration(*f.Drained))
 }
 
 func after(d string) string {

@@ -215,6 +215,9 @@ func TestNothingIsNotZero(t *testing.T) {
 	if !slices.Equal(got, want) {
 		t.Errorf("%q\nwhere this was wanted:\n%q", got, want)
 	}
+	if !strings.Contains(root.text(), "Not measured: twice, half done.") {
+		t.Error("the page does not say what was not measured")
+	}
 	for _, zero := range []string{"0 core", "0 B", "Memory", "Processor", "January 1", "Runs of each cell", "Availability"} {
 		if strings.Contains(root.text(), zero) {
 			t.Errorf("the page says %q", zero)

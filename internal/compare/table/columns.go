@@ -70,7 +70,22 @@ func fit(all []figure.Column, groups []figure.Group, room int) (columns []column
 		columns = slices.Delete(columns, last, last+1)
 	}
 	slices.Reverse(left)
+	widen(columns, room)
 	return columns, left
+}
+
+// widen makes room for what stands over columns.
+func widen(columns []column, room int) {
+	for i := 0; i < len(columns); {
+		first := &columns[i]
+		more := width(first.Of) + 2
+		for ; i < len(columns) && columns[i].Of == first.Of; i++ {
+			more -= columns[i].wide
+		}
+		if more > 0 && total(columns)+more <= room {
+			first.wide += more
+		}
+	}
 }
 
 func total(columns []column) (wide int) {

@@ -140,12 +140,17 @@ func TestNothingIsNotZero(t *testing.T) {
 	r := &compare.Report{Findings: []compare.Finding{{Title: "Nothing", Cells: []compare.Cell{
 		{Style: "request", Answered: &compare.Latency{Count: 9, P50: time.Millisecond}, PerUnit: compare.PerUnit{Requests: new(float64)}}, {Style: "event"}}}}}
 	got := write(t, r, Options{})
-	for _, line := range []string{"  request  1.00 ms\n", "  event          –\n", "  request         0\n", "  event           –\n", "This run recommends nothing."} {
-		if !strings.Contains(got, line) {
+	r.Findings[0].Cells[0].Outcome = compare.Outcome{Accepted: 9, Lost: new(int64)}
+	r.Findings[0].Cells[0].Load.Units = 9
+	if known := write(t, r, Options{}); !strings.Contains(known, "  Not measured: twice, half done.\n") || !strings.Contains(known, "           offered  outcome\n             units ") {
+		t.Error(known)
+	}
+	for _, line := range []string{"  request +1.00 ms\n  event +–\n", "  request +0\n  event +–\n", "This run recommends nothing."} {
+		if !regexp.MustCompile(line).MatchString(got) {
 			t.Errorf("it does not say %q", line)
 		}
 	}
-	for _, zero := range []string{"0001", "0 core", "0 s", "accepted", "In no cell"} {
+	for _, zero := range []string{"0001", "0 core", "0 s", "refused", "In no cell"} {
 		if strings.Contains(got, zero) {
 			t.Errorf("it says %q", zero)
 		}
