@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"context"
 	"fmt"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -114,8 +115,12 @@ func TestDownIsKilledAndStartedAgain(t *testing.T) {
 func TestSlowAndErrors(t *testing.T) {
 	s := planted{offer: Offer{Rate: 100, Duration: 2 * time.Second, Even: true},
 		faults: []FaultPlan{{Process: "worker", Error: 0.3, At: 0, For: 2 * time.Second}}}
-	if c := runPlanted(t, s); c.Outcome.Refused < 36 || c.Outcome.Refused > 84 || c.Outcome.Unknown != 0 { // 60 in the mean; 3.7 deviations
+	c := runPlanted(t, s)
+	if c.Outcome.Refused < 36 || c.Outcome.Refused > 84 || c.Outcome.Unknown != 0 { // 60 in the mean; 3.7 deviations
 		t.Errorf("%+v of 200 with 30 %% errors", c.Outcome)
+	}
+	if all := *c.PerUnit.Requests * float64(c.Outcome.Accepted); math.Round(all) != 200 {
+		t.Errorf("%g requests, by what each accepted unit cost", all)
 	}
 	s.faults[0].Error, s.faults[0].Slow = 0, plantedDelay
 	if c := runPlanted(t, s); c.NotReachable == "" && (c.Outcome.Accepted != 200 || quantile(c.Answered, 0.1) < plantedDelay) {
@@ -141,6 +146,46 @@ func TestFaultsThatCannotBe(t *testing.T) {
 		s := planted{offer: Offer{Rate: 10, Duration: time.Hour}, faults: faults}
 		if _, err := Run(t.Context(), []Scenario{s}, Options{}); tandem.CodeOf(err) != tandem.CodeInvalid || !strings.Contains(err.Error(), want) {
 			t.Errorf("%v, want %q", err, want)
+		}
+	}
+}
+
+func TestFaultsFor(t *testing.T) {
+	faults := []FaultPlan{{Process: "payments", Down: true}, {Process: "accounts", Down: true}, {Process: Tandem, Down: true, At: 2 * time.Second, For: time.Second},
+		{Process: "payments", Down: true, At: 2 * time.Second, For: 2 * time.Second}}
+	for _, c := range []struct {
+		o    Options
+		want []FaultPlan
+	}{
+		{Options{Extent: Full}, []FaultPlan{faults[0], faults[2]}},
+		{Options{Extent: Quick}, faults},
+		{Options{Extent: Full, Scenarios: []string{"orders"}}, faults},
+	} {
+		c.o.Faults = faults
+		if got := c.o.FaultsFor(3*time.Second, "orders", "payments"); !slices.Equal(got, c.want) {
+			t.Errorf("%v, want %v", got, c.want)
+		}
+	}
+}
+
+// still is a scenario in which nobody can choose anything.
+type still struct{ planted }
+
+func (still) About() About { return About{Name: "still", NoRate: true, NoFaults: true} }
+
+// A choice that means nothing to a scenario is refused where it was named, and no reason to leave it out of all.
+func TestChoicesThatMeanNothing(t *testing.T) {
+	named := []string{"still"}
+	for want, o := range map[string]Options{
+		"still has no rate":   {Scenarios: named, Rate: 5},
+		"still has no faults": {Scenarios: named, Faults: []FaultPlan{{Process: "worker", Down: true}}},
+	} {
+		if _, err := Plan([]Scenario{still{}}, o); tandem.CodeOf(err) != tandem.CodeInvalid || !strings.Contains(err.Error(), want) {
+			t.Errorf("%v, want %q", err, want)
+		}
+		o.Scenarios = nil
+		if out, err := Plan([]Scenario{still{}}, o); err != nil || out.Cells != 1 {
+			t.Errorf("%+v, %v", out, err)
 		}
 	}
 }

@@ -101,13 +101,13 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// FaultsFor returns the faults that the user asked for, without those of processes that other scenarios have, and those that do not fit into cells of a
-// duration. When scenarios were named, it returns all: a fault that does not fit one of them is an error there.
+// FaultsFor returns the faults that the user asked for. In a whole run it leaves out those of processes that other scenarios have, and those that do
+// not fit into cells of a duration; otherwise one that does not fit is an error of Env.Run.
 func (o Options) FaultsFor(duration time.Duration, processes ...string) (faults []FaultPlan) {
 	for _, f := range o.Faults {
 		in := f.In(duration)
 		known := f.Process == Tandem || slices.Contains(processes, f.Process)
-		if len(o.Scenarios) > 0 || known && in.At+in.For <= duration {
+		if o.Extent != Full || len(o.Scenarios) > 0 || known && in.At+in.For <= duration {
 			faults = append(faults, f)
 		}
 	}

@@ -120,13 +120,15 @@ func TestTheVerdictFollowsTheFigures(t *testing.T) {
 		if turned {
 			fast, slow, more, less, clear, nobody = slow, fast, less, more, nil, nil
 		}
-		down := compare.Param{Name: "fault", Value: "accounts:down"}
+		down, away := compare.Param{Name: "fault", Value: "accounts:down"}, compare.Param{Name: "fault", Value: "tandem:down"}
 		list := []compare.Cell{
 			made(compare.Request, "10/s", 100, 0, fast, nil), made(compare.Event, "10/s", 100, 0, slow, clear),
 			made(compare.Request, "160/s", more, 0, ms, nil), made(compare.Event, "160/s", less, 40, ms, nobody),
+			made(compare.Request, "10/s", more, 0, ms, nil, away), made(compare.Event, "10/s", more, 0, ms, nil, away),
 			made(compare.Request, "10/s", less, 0, ms, nil, down), made(compare.Event, "10/s", more, 0, ms, nil, down),
 		}
-		list[4].Faults = []compare.Fault{{Process: accountsName, Kind: "down"}}
+		list[4].Faults = []compare.Fault{{Process: compare.Tandem, Kind: "down"}}
+		list[6].Faults = []compare.Fault{{Process: accountsName, Kind: "down"}}
 		return list
 	}
 	for turned, want := range map[bool]compare.Agreement{false: compare.Yes, true: compare.No} {
