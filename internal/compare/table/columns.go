@@ -1,6 +1,7 @@
 package table
 
 import (
+	"math"
 	"slices"
 
 	"github.com/tandem-hybrid/tandem/internal/compare/figure"
@@ -31,7 +32,8 @@ func busy(all []figure.Column, groups []figure.Group) (kept []figure.Column, nev
 	return kept, never
 }
 
-// fit returns the columns for which there is room, in their order, and the names of those that are left out.
+// fit returns the columns for which there is room, in their order, and the names of those that are left out. A column that would take more than half
+// of the room is the first to go.
 func fit(all []figure.Column, groups []figure.Group, room int) (columns []column, left []string) {
 	for _, c := range figure.Measured(all, groups) {
 		sized := column{Column: c, bare: width(c.Name) + 2}
@@ -50,6 +52,9 @@ func fit(all []figure.Column, groups []figure.Group, room int) (columns []column
 			}
 		}
 		sized.wide, sized.notes = max(sized.bare, notes), notes > 2
+		if sized.Rank >= 0 && sized.bare > room/2 {
+			sized.Rank = math.MaxInt
+		}
 		columns = append(columns, sized)
 	}
 	for total(columns) > room {

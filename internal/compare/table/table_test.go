@@ -136,6 +136,18 @@ func TestNarrow(t *testing.T) {
 	}
 }
 
+// A long text leaves room for figures.
+func TestLongText(t *testing.T) {
+	r := &compare.Report{Findings: []compare.Finding{{Cells: []compare.Cell{{Style: "event", Outcome: compare.Outcome{Accepted: 7},
+		Also: []compare.Param{{Name: "vehicles", Value: "4000"}, {Name: "more", Value: "8000: p99 until all consumers had it 1.07 s"}}}}}}}
+	if got := write(t, r, Options{Width: 60}); !strings.Contains(got, "  event  ") || !strings.Contains(got, " 7 ") || !strings.Contains(got, "Left out for want of room: also more.\n") {
+		t.Error(got)
+	}
+	if got := write(t, r, Options{Width: 100}); !strings.Contains(got, " 7 ") || !strings.Contains(got, "had it 1.07 s\n") || strings.Contains(got, "Left out") {
+		t.Error(got)
+	}
+}
+
 func TestNothingIsNotZero(t *testing.T) {
 	r := &compare.Report{Findings: []compare.Finding{{Title: "Nothing", Cells: []compare.Cell{
 		{Style: "request", Answered: &compare.Latency{Count: 9, P50: time.Millisecond}, PerUnit: compare.PerUnit{Requests: new(float64)}}, {Style: "event"}}}}}

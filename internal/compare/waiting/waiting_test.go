@@ -102,6 +102,10 @@ func TestTrialsOfEachExtent(t *testing.T) {
 		var takes time.Duration
 		for _, trial := range trials {
 			takes += trial.Takes
+			// What only some of a style's cells had would set them apart from all others in the report.
+			if polls := trial.Style == "poll"; polls != (compare.Value(trial.Params, "every") != "") || len(trial.Params) > 2 {
+				t.Errorf("%s has %v", trial.Style, trial.Params)
+			}
 		}
 		if len(trials) != want || extent == compare.Quick && takes > 10*time.Second {
 			t.Errorf("extent %d: %d trials that take %s, want %d", extent, len(trials), takes, want)
