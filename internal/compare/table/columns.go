@@ -20,7 +20,8 @@ func busy(all []figure.Column, groups []figure.Group) (kept []figure.Column, nev
 		zero := true
 		for _, g := range groups {
 			for _, s := range g.Series {
-				zero = zero && (s.NotReachable != "" || c.Get(s.Cell).Text == "0")
+				text := c.Get(s.Cell).Text
+				zero = zero && (text == "0" || s.NotReachable != "" && text == "")
 			}
 		}
 		if zero {

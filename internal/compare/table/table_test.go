@@ -136,6 +136,15 @@ func TestNarrow(t *testing.T) {
 	}
 }
 
+// What was counted in a cell that was not reachable was counted.
+func TestInNoCell(t *testing.T) {
+	r := &compare.Report{Findings: []compare.Finding{{Cells: []compare.Cell{{Style: "request", Outcome: compare.Outcome{Accepted: 7}},
+		{Style: "event", NotReachable: "busy", Outcome: compare.Outcome{Accepted: 3, Unknown: 4}}}}}}
+	if got := write(t, r, Options{}); !strings.Contains(got, "In no cell: refused.") {
+		t.Error(got)
+	}
+}
+
 // A long text leaves room for figures.
 func TestLongText(t *testing.T) {
 	r := &compare.Report{Findings: []compare.Finding{{Cells: []compare.Cell{{Style: "event", Outcome: compare.Outcome{Accepted: 7},
