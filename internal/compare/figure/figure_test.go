@@ -125,6 +125,13 @@ func TestFaultsOfASeries(t *testing.T) {
 	if got := Faults(Series{"request", &c}); len(got) != 1 || !strings.HasPrefix(got[0], "request: callers") {
 		t.Error(got)
 	}
+	c.Faults = append(c.Faults, compare.Fault{Process: "stock", Kind: "down", At: time.Second, For: time.Second})
+	c.Took = 1500 * time.Millisecond
+	for brokenOff, want := range map[bool]int{false: 2, true: 1} {
+		if c.BrokenOff = brokenOff; len(Faults(Series{"request", &c})) != want {
+			t.Errorf("broken off %t: %q", brokenOff, Faults(Series{"request", &c}))
+		}
+	}
 	if c.NotReachable = "too fast"; Faults(Series{"request", &c}) != nil {
 		t.Error("times of a cell that was not reachable")
 	}

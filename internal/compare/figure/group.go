@@ -104,12 +104,16 @@ func FaultName(f compare.Fault) string {
 	return text + " from " + Span(f.At) + " for " + Span(f.For)
 }
 
-// Faults says, for each fault of a series, what followed its end: nothing of a cell that was not reachable, since these are times, too.
+// Faults says, for each fault of a series, what followed its end: nothing of a cell that was not reachable, since these are times, too, and of a fault
+// that had not ended when the cell was broken off.
 func Faults(s Series) (lines []string) {
 	if s.NotReachable != "" {
 		return nil
 	}
 	for _, f := range s.Faults {
+		if s.BrokenOff && s.Took < f.At+f.For {
+			continue
+		}
 		name := s.Name
 		if len(s.Faults) > 1 {
 			name += ", " + FaultName(f)
