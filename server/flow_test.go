@@ -176,7 +176,7 @@ func TestFlows(t *testing.T) {
 			want = append(want,
 				"event order.placed stored > delivery payments delivered",
 				"delivery payments delivered > attempt succeeded",
-				"delivery payments delivered > reply payment.taken stored",
+				"attempt succeeded > reply payment.taken stored",
 				"reply payment.taken stored > delivery mail delivered",
 				"delivery mail delivered > attempt succeeded",
 				"reply payment.taken stored > delivery audit unread",
@@ -287,4 +287,49 @@ func newClient(t *testing.T, s *server.Server) *tandemclient.Client {
 		t.Fatal(err)
 	}
 	return c
+}
+
+// TestFlowOfRequests: the calls of a chain are in its flow, whether it was stored or not.
+func TestFlowOfRequests(t *testing.T) {
+	svc := newRequestService(t)
+	s := startServer(t, requestOptions(svc))
+	api := newClient(t, s)
+	publish := func(flow, id string, status int) {
+		t.Helper()
+		res, body := send(t, "POST", "http://"+s.APIAddr()+"/v1/topics/orders/events?id="+id, "application/json", `{}`, tandem.HeaderFlow, flow)
+		if res.StatusCode != status {
+			t.Fatalf("%d, want %d: %s", res.StatusCode, status, body)
+		}
+	}
+	check := func(flow, state string, want ...string) {
+		t.Helper()
+		f, err := api.Flow(t.Context(), flow)
+		if err != nil {
+			t.Fatal(err)
+		}
+		slices.Sort(want)
+		if got := shape(&f); f.State != state || got != strings.Join(want, "\n") {
+			t.Errorf("%s:\n%s\nwant %s:\n%s", f.State, got, state, strings.Join(want, "\n"))
+		}
+	}
+	good, bad := tandem.NewID(), tandem.NewID()
+	publish(good, "1", 200)
+	check(good, tandem.FlowDone,
+		" > event order.placed stored",
+		"event order.placed stored > call inventory delivered",
+		"call inventory delivered > attempt succeeded",
+		"attempt succeeded > reply inventory.done stored",
+		"reply inventory.done stored > call payments delivered",
+		"call payments delivered > attempt succeeded",
+		"attempt succeeded > reply payments.done stored",
+		// Each link looks at every event of the topic.
+		"event order.placed stored > delivery payments skipped",
+		"reply inventory.done stored > delivery inventory skipped",
+		"reply payments.done stored > delivery inventory skipped",
+		"reply payments.done stored > delivery payments skipped")
+	svc.answer("payments", 500)
+	publish(bad, "2", 503)
+	check(bad, tandem.FlowFailed,
+		" > call inventory failed", "call inventory failed > attempt succeeded",
+		" > call payments failed", "call payments failed > attempt failed")
 }

@@ -67,12 +67,17 @@ type graph struct {
 // event is an event of the flow with its node.
 type event struct {
 	flowindex.Event
-	at   tandem.Position
-	node tandem.FlowNode
-	rec  *tandem.Record // nil: it is not stored any more
-	live bool           // its topic is there
-	// deliveries are nodes of the graph.
-	deliveries []tandem.FlowNode
+	at         tandem.Position
+	node       tandem.FlowNode
+	rec        *tandem.Record // nil: it is not stored any more
+	live       bool           // its topic is there
+	deliveries []delivery
+}
+
+// delivery is a node of the graph, and the id of the attempt that delivered it, or its own where that is not known.
+type delivery struct {
+	tandem.FlowNode
+	answered string
 }
 
 func (f *Flows) graph(ctx context.Context, id string, keys []flowindex.Key) (*graph, error) {
@@ -167,8 +172,8 @@ func (g *graph) addDeliveries(ctx context.Context, _ []flowindex.Key) error {
 			return err
 		}
 		for j := range rows {
-			n := g.addDelivery(deliveryKind(e.rec, &rows[j]), fmt.Sprintf("%s/%s/%d", e.node.ID, rows[j].Subscription, rows[j].Epoch), e.node.ID, &rows[j])
-			e.deliveries = append(e.deliveries, n)
+			d := g.addDelivery(deliveryKind(e.rec, &rows[j]), fmt.Sprintf("%s/%s/%d", e.node.ID, rows[j].Subscription, rows[j].Epoch), e.node.ID, &rows[j])
+			e.deliveries = append(e.deliveries, d)
 		}
 	}
 	for i := range g.events {
@@ -192,7 +197,7 @@ func (g *graph) causes(e *event) (ids []string, kind string) {
 		}
 		id := g.events[i].node.ID
 		if d := g.events[i].answered(e.rec); d != nil {
-			id, kind = d.ID, tandem.NodeReply
+			id, kind = d.answered, tandem.NodeReply
 		}
 		if !slices.Contains(ids, id) {
 			ids = append(ids, id)
@@ -208,11 +213,11 @@ func (g *graph) causes(e *event) (ids []string, kind string) {
 
 // answered returns the delivery of e that an event replies to, nil when it is not the reply of a subscription. Of deliveries in several
 // epochs it is the newest that had begun.
-func (e *event) answered(reply *tandem.Record) *tandem.FlowNode {
+func (e *event) answered(reply *tandem.Record) *delivery {
 	if e.rec == nil || reply.Meta.Hops != e.rec.Meta.Hops+1 {
 		return nil
 	}
-	var best *tandem.FlowNode
+	var best *delivery
 	for i := range e.deliveries {
 		d := &e.deliveries[i]
 		if d.Delivery.Subscription != reply.Meta.Producer {
@@ -226,7 +231,7 @@ func (e *event) answered(reply *tandem.Record) *tandem.FlowNode {
 }
 
 // began is the start of the first attempt of a delivery that ended, else the time of its event.
-func began(n *tandem.FlowNode) time.Time {
+func began(n *delivery) time.Time {
 	if n.Time == nil {
 		return n.At
 	}

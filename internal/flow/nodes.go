@@ -105,8 +105,8 @@ var openStates = []string{tandem.DeliveryUnread, tandem.DeliveryQueued, tandem.D
 // badStates are outcomes without success.
 var badStates = []string{tandem.DeliveryDead, tandem.DeliveryExpired, tandem.DeliveryDiscarded, tandem.DeliveryFailed}
 
-// addDelivery adds a delivery, or a call, and its attempts. It returns its node.
-func (g *graph) addDelivery(kind, id, cause string, row *tandem.Delivery) tandem.FlowNode {
+// addDelivery adds a delivery, or a call, and its attempts.
+func (g *graph) addDelivery(kind, id, cause string, row *tandem.Delivery) delivery {
 	d := *row
 	d.History = nil
 	n := tandem.FlowNode{ID: id, Kind: kind, State: d.State, Reason: d.Reason, Delivery: &d}
@@ -134,6 +134,7 @@ func (g *graph) addDelivery(kind, id, cause string, row *tandem.Delivery) tandem
 	}
 	n.Time = timeOf(n.At, whole, history)
 	g.add(n)
+	answered := id
 	for i := range history {
 		a := history[i]
 		if d.State == tandem.DeliveryFailed && a.Number == 0 {
@@ -142,13 +143,13 @@ func (g *graph) addDelivery(kind, id, cause string, row *tandem.Delivery) tandem
 		at := tandem.FlowNode{ID: id + "/" + strconv.Itoa(i+1), Kind: tandem.NodeAttempt, Causes: []string{id}, At: a.At, Took: a.Took, State: stateFailed, Reason: a.Detail, Attempt: &a}
 		switch {
 		case d.State == tandem.DeliveryDelivered && i == len(history)-1, a.Status/100 == 2 && a.Detail == "":
-			at.State = stateSucceeded
+			at.State, answered = stateSucceeded, at.ID
 		case a.Number == 0:
 			at.State = stateUncounted
 		}
 		g.add(at)
 	}
-	return n
+	return delivery{n, answered}
 }
 
 // timeOf divides the time of a delivery up to the end of its last attempt, or its outcome; nil where there was no attempt.
