@@ -68,7 +68,8 @@ func flowAt(at time.Time, n int) string {
 // TestAddAgain: what a crash took is added again, and is there once; the place is kept with what was added.
 func TestAddAgain(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "flows")
-	x := open(t, dir, flowindex.Options{})
+	small := flowindex.Options{Bytes: 1 << 10} // a generation holds hardly more than an event
+	x := open(t, dir, small)
 	a, b := flowAt(start, 1), "named by a client"
 	add(t, x, event(0, a, start), event(1, b, start), event(2, a, start))
 	add(t, x, event(2, a, start), event(3, a, start))
@@ -92,7 +93,7 @@ func TestAddAgain(t *testing.T) {
 		if err := x.Close(); err != nil {
 			t.Fatal(err)
 		}
-		x = open(t, dir, flowindex.Options{})
+		x = open(t, dir, small)
 	}
 	defer x.Close()
 	if err := x.Forget(7); err != nil {

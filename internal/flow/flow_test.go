@@ -155,6 +155,21 @@ func TestGraph(t *testing.T) {
 	}
 }
 
+// TestOneByOne: each event is there as soon as it is asked for.
+func TestOneByOne(t *testing.T) {
+	w := newWorld(t, flow.Options{})
+	if _, err := w.log.CreateTopic(t.Context(), tandem.Topic{Name: "a", Partitions: 1}); err != nil {
+		t.Fatal(err)
+	}
+	id := tandem.NewID()
+	for n := range 20 {
+		w.put("a", fmt.Sprint(n), id)
+		if f := w.get(id); len(f.Nodes) != n+1 {
+			t.Fatalf("%d nodes after %d events", len(f.Nodes), n+1)
+		}
+	}
+}
+
 // TestCircle: clients may claim what they like.
 func TestCircle(t *testing.T) {
 	w := newWorld(t, flow.Options{})
