@@ -38,7 +38,7 @@ type Flow struct {
 type FlowNode struct {
 	ID     string    `json:"id"` // in this flow; the same whenever it is asked for
 	Kind   string    `json:"kind"`
-	Causes []string  `json:"causes,omitempty"` // ids of nodes; none: it began the flow, or its cause is in Links
+	Causes []string  `json:"causes,omitempty"` // ids of nodes; none: it began the flow, its cause is in Links, or the event that names it is removed
 	At     time.Time `json:"at,omitzero"`
 	Took   Duration  `json:"took,omitempty"` // until its end; none of what is open, and of what took no time
 	State  string    `json:"state"`

@@ -89,11 +89,11 @@ func parseUUID(s string, into []byte) bool {
 	}
 	n := 0
 	for _, part := range [...]string{s[:8], s[9:13], s[14:18], s[19:23], s[24:]} {
-		if m, err := hex.Decode(into[n:], []byte(part)); err != nil {
+		m, err := hex.Decode(into[n:], []byte(part))
+		if err != nil {
 			return false
-		} else {
-			n += m
 		}
+		n += m
 	}
 	return true
 }

@@ -45,7 +45,22 @@ type world struct {
 
 func newWorld(t *testing.T, opts flow.Options) *world {
 	t.Helper()
-	w := &world{t: t, engine: &sick{Engine: memlog.New(memlog.Options{})}, opts: opts}
+	return newWorldOver(t, memlog.Options{}, opts)
+}
+
+// engines are the kinds of engines: one number for all events, or one for each partition.
+var engines = map[string]memlog.Options{"numbered": {}, "partitioned": {Partitioned: true, LateDedup: true}}
+
+// overEngines runs a test on every kind of engine.
+func overEngines(t *testing.T, opts flow.Options, test func(*testing.T, *world)) {
+	for name, engine := range engines {
+		t.Run(name, func(t *testing.T) { test(t, newWorldOver(t, engine, opts)) })
+	}
+}
+
+func newWorldOver(t *testing.T, engine memlog.Options, opts flow.Options) *world {
+	t.Helper()
+	w := &world{t: t, engine: &sick{Engine: memlog.New(engine)}, opts: opts}
 	var err error
 	if w.log, err = eventlog.Open(t.Context(), w.engine, eventlog.Options{AutoCreate: true}); err != nil {
 		t.Fatal(err)
@@ -119,8 +134,9 @@ func (w *world) want(f *tandem.Flow, want ...string) {
 }
 
 // TestGraph: a flow over several topics, with several causes, and what leads to other flows and back.
-func TestGraph(t *testing.T) {
-	w := newWorld(t, flow.Options{})
+func TestGraph(t *testing.T) { overEngines(t, flow.Options{}, testGraph) }
+
+func testGraph(t *testing.T, w *world) {
 	one, two := tandem.NewID(), tandem.NewID()
 	a := w.put("orders", "a", one)
 	b := w.put("stock", "b", one, a)
@@ -156,8 +172,9 @@ func TestGraph(t *testing.T) {
 }
 
 // TestOneByOne: each event is there as soon as it is asked for.
-func TestOneByOne(t *testing.T) {
-	w := newWorld(t, flow.Options{})
+func TestOneByOne(t *testing.T) { overEngines(t, flow.Options{}, testOneByOne) }
+
+func testOneByOne(t *testing.T, w *world) {
 	if _, err := w.log.CreateTopic(t.Context(), tandem.Topic{Name: "a", Partitions: 1}); err != nil {
 		t.Fatal(err)
 	}
@@ -183,9 +200,16 @@ func TestCircle(t *testing.T) {
 
 // TestRebuilt: the index goes on where it was stopped, in the middle of much, and comes to the same when it is lost.
 func TestRebuilt(t *testing.T) {
-	dir := t.TempDir() + "/flows"
-	w := newWorld(t, flow.Options{Dir: dir})
-	const flows, each = 40, 60
+	for name, engine := range engines {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir() + "/flows"
+			testRebuilt(t, newWorldOver(t, engine, flow.Options{Dir: dir}), dir)
+		})
+	}
+}
+
+func testRebuilt(t *testing.T, w *world, dir string) {
+	const flows, each = 20, 40
 	ids := make([]string, flows)
 	for i := range ids {
 		ids[i] = tandem.NewID()
@@ -251,8 +275,9 @@ func TestBehind(t *testing.T) {
 }
 
 // TestRemoved: what is not stored any more keeps its place in the graph, and so does that of a deleted topic, which may come again.
-func TestRemoved(t *testing.T) {
-	w := newWorld(t, flow.Options{})
+func TestRemoved(t *testing.T) { overEngines(t, flow.Options{}, testRemoved) }
+
+func testRemoved(t *testing.T, w *world) {
 	id := tandem.NewID()
 	a := w.put("gone", "a", id)
 	w.put("stays", "b", id, a)

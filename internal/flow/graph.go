@@ -5,7 +5,6 @@ import (
 	"context"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
@@ -298,6 +297,3 @@ func ordered(nodes []tandem.FlowNode) []tandem.FlowNode {
 	}
 	return out
 }
-
-// isAPI reports whether an event came through the API: its Route names the resource.
-func isAPI(route string) bool { return strings.HasPrefix(route, "/v1/") }

@@ -2,6 +2,7 @@ package flow
 
 import (
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -78,3 +79,6 @@ func (rs *requests) find(ok func(*Request) bool) []Request {
 	slices.SortStableFunc(out, func(a, b Request) int { return a.Began.Compare(b.Began) })
 	return out
 }
+
+// isAPI reports whether an event came through the API: its Route names the resource.
+func isAPI(route string) bool { return strings.HasPrefix(route, "/v1/") }
