@@ -53,6 +53,7 @@ type Flows struct {
 	cancel context.CancelFunc
 	done   chan struct{} // closed when the indexer is gone
 	asks   chan chan bool
+	scan   time.Duration // that the last round took to find partitions; the indexer's
 
 	whole atomic.Int64 // Unix milliseconds: all that was stored by then is in the index
 	lost  atomic.Uint64

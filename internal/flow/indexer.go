@@ -11,8 +11,10 @@ import (
 )
 
 const (
-	// rest is between two rounds, so that pages are large where there is much to do.
+	// rest is between two rounds, so that pages are large where there is much to do, and scanShare how many times as long as it took to find
+	// out where that is: with very many partitions the index falls behind rather than take the machine.
 	rest       = 50 * time.Millisecond
+	scanShare  = 20
 	retryEvery = time.Second
 	sweepEvery = time.Minute
 	// pageEvents is what one batch adds at most.
@@ -50,7 +52,7 @@ func (f *Flows) keep(ctx context.Context) {
 			again = time.After(retryEvery)
 		}
 		var answer chan bool
-		pause := time.NewTimer(rest)
+		pause := time.NewTimer(max(rest, scanShare*f.scan))
 		select { // who asks need not wait for the pause
 		case <-pause.C:
 			select {
@@ -58,6 +60,9 @@ func (f *Flows) keep(ctx context.Context) {
 			case <-again:
 			case answer = <-f.asks:
 			case <-sweep.C:
+				if err := f.forget(); err != nil {
+					f.opts.Logger.Warn("flows: places in deleted topics are kept a while longer", "error", err)
+				}
 			case <-ctx.Done():
 				return
 			}
@@ -103,15 +108,15 @@ func (f *Flows) round(ctx context.Context) error {
 	if err := f.log.Health(); err != nil {
 		return tandem.Wrap("the log cannot be written to", err) // as on a full disk: the index must not take what is left
 	}
+	began := time.Now()
+	parts := f.pending()
+	f.scan = time.Since(began)
 	var page []tandem.Record
-	for _, p := range f.pending() {
+	for _, p := range parts {
 		var err error
 		if page, err = f.catchUp(ctx, p, page); err != nil {
 			return err
 		}
-	}
-	if err := f.forget(); err != nil {
-		return err
 	}
 	return f.index.Sweep()
 }
