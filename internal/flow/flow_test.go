@@ -299,6 +299,32 @@ func testRemoved(t *testing.T, w *world) {
 	}
 }
 
+// TestRetention: an event that retention removed keeps its place; one that it removed before it was in the index is told of.
+func TestRetention(t *testing.T) {
+	var later atomic.Int64
+	w := newWorldOver(t, memlog.Options{Now: func() time.Time { return time.Now().Add(time.Duration(later.Load())) }}, flow.Options{})
+	if _, err := w.log.CreateTopic(t.Context(), tandem.Topic{Name: "a", Partitions: 1, Retention: tandem.Duration(time.Hour)}); err != nil {
+		t.Fatal(err)
+	}
+	id := tandem.NewID()
+	w.put("a", "1", id)
+	before := w.get(id)
+	later.Store(int64(2 * time.Hour))
+	w.engine.RunRetention()
+	w.put("b", "2", id)
+	f := w.get(id)
+	if len(f.Nodes) != 2 || f.Nodes[0].State != "removed" || f.Nodes[0].ID != before.Nodes[0].ID || f.Nodes[1].Event.ID != "2" || len(f.Missing) > 0 {
+		t.Errorf("%+v", f)
+	}
+	w.engine.ill.Store(true)
+	w.put("a", "3", id)
+	w.engine.RunRetention()
+	w.engine.ill.Store(false)
+	if f = w.get(id); len(f.Nodes) != 2 || len(f.Missing) != 1 || f.Missing[0] != "events that retention removed before they were in the index: 1" {
+		t.Errorf("%d nodes, missing %q", len(f.Nodes), f.Missing)
+	}
+}
+
 // TestRequests: requests without events are known by their flow while they are remembered; those that failed longer.
 func TestRequests(t *testing.T) {
 	w := newWorld(t, flow.Options{})

@@ -262,7 +262,7 @@ func (g *graph) finish(keys []flowindex.Key) {
 		return
 	}
 	if n := g.f.lost.Load(); n > 0 {
-		g.lack("retention removed %d events before they were in the index", n)
+		g.lack("events that retention removed before they were in the index: %d", n)
 	}
 	horizon := g.f.index.Horizon()
 	if at, ok := keys[0].Time(); ok && at.Before(horizon) || f.Started.Before(horizon) {
