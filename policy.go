@@ -17,6 +17,8 @@ const (
 	MaxVisibility       = 12 * time.Hour
 	MaxPullWait         = time.Minute
 	DefaultLedgerAge    = 7 * 24 * time.Hour
-	DefaultLedgerBytes  = 256 << 20 // per subscription
-	MaxAttemptsRecorded = 16        // the first and the newest of them are kept
+	DefaultLedgerBytes  = 256 << 20          // per subscription
+	DefaultFlowAge      = 7 * 24 * time.Hour // how far the index of flows goes back
+	DefaultFlowBytes    = 1 << 30            // of it, before compression
+	MaxAttemptsRecorded = 16                 // the first and the newest of them are kept
 )

@@ -85,6 +85,7 @@ func (o *Options) later(next Options) (keys []string) {
 		{"limits", next.FreeBytes == o.FreeBytes && next.MaxEventBytes == o.MaxEventBytes},
 		{"egress", slices.Equal(next.Egress, o.Egress)},
 		{"ledger", next.LedgerAge == o.LedgerAge && next.LedgerBytes == o.LedgerBytes},
+		{"flows", next.FlowAge == o.FlowAge && next.FlowBytes == o.FlowBytes},
 		{"request", next.RequestTimeout == o.RequestTimeout},
 		{"streams", next.Streams == o.Streams},
 	} {

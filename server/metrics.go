@@ -2,7 +2,6 @@ package server
 
 import (
 	"sync/atomic"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -52,11 +51,11 @@ func (r *requests) apply(routes []gateway.Route) {
 	}
 }
 
-// observe is the gateway's hook.
-func (r *requests) observe(route string, status int, took time.Duration) {
-	byClass := (*r.handles.Load())[route]
+// observe is a part of the gateway's hook.
+func (r *requests) observe(o *gateway.Observed) {
+	byClass := (*r.handles.Load())[o.Route]
 	if byClass == nil {
 		byClass = (*r.handles.Load())[noRoute]
 	}
-	byClass[min(max(status, 0)/100, len(answers)-1)].Observe(took.Seconds())
+	byClass[min(max(o.Status, 0)/100, len(answers)-1)].Observe(o.Took.Seconds())
 }

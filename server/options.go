@@ -46,6 +46,10 @@ type Options struct {
 	// tandem.DefaultLedgerBytes; negative keeps none.
 	LedgerAge   time.Duration
 	LedgerBytes int64
+	// The index of flows goes back FlowAge, or as far as FlowBytes allow. Zero means tandem.DefaultFlowAge and tandem.DefaultFlowBytes;
+	// negative FlowBytes keep none.
+	FlowAge   time.Duration
+	FlowBytes int64
 	// RequestTimeout is the deadline of a request chain; zero means chain.DefaultTimeout.
 	RequestTimeout time.Duration
 	// Streams bound streams and say how they behave. Logger and MaxEventBytes are those of the server.

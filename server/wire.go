@@ -5,6 +5,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -19,6 +20,7 @@ import (
 	"github.com/tandem-hybrid/tandem/internal/condition"
 	"github.com/tandem-hybrid/tandem/internal/console"
 	"github.com/tandem-hybrid/tandem/internal/delivery"
+	"github.com/tandem-hybrid/tandem/internal/flow"
 	"github.com/tandem-hybrid/tandem/internal/gateway"
 	"github.com/tandem-hybrid/tandem/internal/health"
 	"github.com/tandem-hybrid/tandem/internal/operation"
@@ -35,6 +37,7 @@ type running struct {
 	health       *health.Services
 	chain        *chain.Chain
 	delivery     *delivery.Manager
+	flows        *flow.Flows
 	sources      *source.Sources
 	auth         *auth.Auth
 	gateway      *gateway.Gateway
@@ -135,6 +138,20 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 		Logger:      logger,
 	})
 
+	// Who explains: it reads what the others keep.
+	if r.flows, err = flow.Open(r.log, flow.Options{
+		Dir:        filepath.Join(opts.Data, "flows"),
+		Age:        opts.FlowAge,
+		Bytes:      opts.FlowBytes,
+		Ledger:     r.delivery,
+		Operations: r.operations,
+		Metrics:    metrics,
+		Logger:     logger,
+	}); err != nil {
+		return nil, err
+	}
+	r.onStop(r.flows.Stop)
+
 	// Who writes, and the declarations that tell everybody what to do.
 	r.auth = auth.New(opts.Tokens)
 	r.requests = newRequests(metrics)
@@ -145,7 +162,7 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 		Conditions:    conditions.Compile,
 		Through:       r.health.Through,
 		MaxEventBytes: opts.MaxEventBytes,
-		Observe:       r.requests.observe,
+		Observe:       r.observe,
 		Logger:        logger,
 	})
 	r.onStop(r.gateway.Stop)
@@ -166,6 +183,7 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 	}
 	r.onStop(r.delivery.Stop)
 	r.onStop(mirrored(engine, opts.Engine.Prefix(), r.delivery, logger))
+	r.flows.Start()
 	r.sources.Start()
 	r.onStop(r.sources.Stop)
 
@@ -181,6 +199,7 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 		Leases:        r.delivery,
 		Ledger:        r.delivery,
 		Replays:       r.delivery,
+		Flows:         r.flows,
 		Conditions:    conditions.Compile,
 		Services:      r.health.Status,
 		Config:        &configuration{declarations: &r.declarations, reload: s.Reload},
@@ -208,6 +227,12 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 	r.onStop(func(context.Context) error { apiHandler.Drain(); return nil })
 	r.onStop(func(context.Context) error { draining.Store(true); return nil })
 	return r, nil
+}
+
+// observe tells of a request through the public listener.
+func (r *running) observe(o *gateway.Observed) {
+	r.requests.observe(o)
+	r.flows.Note(flow.Request{Flow: o.Flow, Began: o.Began, Took: o.Took, FlowRequest: o.FlowRequest})
 }
 
 // configuration is what the API may know of, and do with, the configuration.

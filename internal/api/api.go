@@ -71,6 +71,13 @@ type Ledger interface {
 	Deliveries(ctx context.Context, name string, q tandem.DeliveryQuery) (tandem.DeliveryPage, error)
 }
 
+// Flows says what caused what. internal/flow has one.
+type Flows interface {
+	Get(ctx context.Context, id string) (tandem.Flow, error)
+	List(ctx context.Context, q tandem.FlowQuery) (tandem.FlowPage, error)
+	Status(ctx context.Context) tandem.FlowIndexStatus
+}
+
 // Tests sends a test event to the target of a subscription. Code: Invalid for one that is pulled.
 type Tests interface {
 	Test(ctx context.Context, name string) (tandem.TestExchange, error)
@@ -104,6 +111,7 @@ type Options struct {
 	Subscriptions Subscriptions
 	Leases        Leases
 	Ledger        Ledger
+	Flows         Flows
 	Tests         Tests
 	Replays       Replays
 	Config        Config

@@ -57,20 +57,8 @@ func parseDeliveryQuery(values url.Values) (q tandem.DeliveryQuery, err error) {
 			q.Position = &p
 		}
 	}
-	for _, t := range []struct {
-		name string
-		into *time.Time
-	}{{"since", &q.Since}, {"until", &q.Until}} {
-		v := values.Get(t.name)
-		if v == "" {
-			continue
-		}
-		at, ok := tandem.ParseTime(v)
-		if !ok {
-			bad.add(t.name, "must be an RFC 3339 time such as 2026-01-31T09:30:00Z")
-		}
-		*t.into = at
-	}
+	bad.time(values, "since", &q.Since)
+	bad.time(values, "until", &q.Until)
 	if q.Source != "" && q.ID == "" {
 		bad.add("source", "goes with event")
 	}
@@ -78,4 +66,18 @@ func parseDeliveryQuery(values url.Values) (q tandem.DeliveryQuery, err error) {
 		return q, bad.err
 	}
 	return q, nil
+}
+
+// time reads a parameter that is a time. One that is absent leaves into as it is.
+func (f *faults) time(values url.Values, name string, into *time.Time) {
+	v := values.Get(name)
+	if v == "" {
+		return
+	}
+	at, ok := tandem.ParseTime(v)
+	if !ok {
+		f.add(name, "must be an RFC 3339 time such as 2026-01-31T09:30:00Z")
+		return
+	}
+	*into = at
 }

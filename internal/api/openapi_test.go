@@ -217,6 +217,10 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 		{"DELETE", "/v1/subscriptions/{name}", "pay", "", "", "", 204},
 		{"GET", "/v1/operations/{id}", "op", "", "", "", 200},
 		{"DELETE", "/v1/operations/{id}", "op", "", "", "", 200},
+		{"GET", "/v1/flows", "", "key=k&type=t&state=failed&since=2026-01-31T09:30:00Z", "", "", 200},
+		{"GET", "/v1/flows", "", "since=yesterday", "", "", 400},
+		{"GET", "/v1/flows", "", "trace=00000000000000000000000000000001", "", "", 404},
+		{"GET", "/v1/flows/{id}", "", "", "", "", 200},
 		{"GET", "/v1/status", "", "", "", "", 200},
 		{"GET", "/v1/config", "", "", "", "", 200},
 		{"POST", "/v1/config:reload", "", "", "", "", 409},
@@ -348,7 +352,7 @@ func newDocumented(t *testing.T) *API {
 	streams := stream.New(log, stream.Options{})
 	one := &oneSubscription{}
 	a := New(Options{Log: log, Auth: auth.New(nil), Streams: streams, Operations: oneOperation{}, Subscriptions: one,
-		Leases: oneLease{one}, Ledger: oneRow{one}, Tests: oneRow{one}, Replays: oneRow{one}, Window: func() Window { return Window{Oldest: time.Unix(0, 0)} }, Logger: slog.New(slog.DiscardHandler)})
+		Leases: oneLease{one}, Ledger: oneRow{one}, Flows: oneFlow{}, Tests: oneRow{one}, Replays: oneRow{one}, Window: func() Window { return Window{Oldest: time.Unix(0, 0)} }, Logger: slog.New(slog.DiscardHandler)})
 	t.Cleanup(func() {
 		now, cancel := context.WithCancel(context.Background())
 		cancel()
@@ -366,6 +370,34 @@ const everything = `{"topics":["orders"],"filter":{"all":[{"type":"t"},{"not":{"
 "tls":{"cert":"env:TANDEM_SECRET_A","key":"env:TANDEM_SECRET_B","ca":"env:TANDEM_SECRET_D"}},"handshake":true,"content":"batch","batchSize":10,"mode":"event","from":"earliest","replies":"answers",
 "ordering":"none","concurrency":4,"rate":2.5,"timeout":"5s","attempts":7,"backoff":{"base":"2s","max":"3s","list":["1s","2s"]},"retryAfter":"5m","answers":{"404":"delivered","5xx":"retry"},
 "breaker":{"failures":3,"wait":"10s"},"exhausted":"pause","pauseAfter":"48h","replay":{"of":"x","to":"2026-01-31T09:30:00Z","evenIfSeen":true}}`
+
+// oneFlow has every kind of node.
+type oneFlow struct{}
+
+func (oneFlow) Get(_ context.Context, id string) (tandem.Flow, error) {
+	at := time.Date(2026, 1, 31, 9, 30, 0, 0, time.UTC)
+	event := &tandem.FlowEvent{Position: tandem.Position{Topic: "orders"}, Ref: "r", ID: "1", DataBytes: 7, Hops: 1}
+	return tandem.Flow{ID: id, State: tandem.FlowFailed, Started: at, Ended: at, Missing: []string{"something"},
+		Links: []tandem.FlowLink{{Node: "orders/0/0", Kind: tandem.FlowEffect, Ref: "x", Flow: "y", Position: tandem.Position{Topic: "a"}}},
+		Nodes: []tandem.FlowNode{
+			{ID: "request/0", Kind: tandem.NodeRequest, At: at, Took: 1, State: "answered", Request: &tandem.FlowRequest{Method: "POST", Path: "/", Route: "/", Status: 200}},
+			{ID: "orders/0/0", Kind: tandem.NodeEvent, Causes: []string{"request/0"}, At: at, State: "stored", Event: event},
+			{ID: "d", Kind: tandem.NodeDelivery, At: at, State: tandem.DeliveryDead, Reason: "why", Delivery: &tandem.Delivery{Subscription: "pay", State: tandem.DeliveryDead}, Time: &tandem.FlowTime{}},
+			{ID: "a", Kind: tandem.NodeAttempt, At: at, State: "failed", Attempt: &tandem.Attempt{At: at}},
+			{ID: "o", Kind: tandem.NodeOperation, At: at, State: "running", Operation: &tandem.Operation{ID: "o", State: tandem.OperationRunning, Created: "2026-01-31T09:30:00Z"}},
+		}}, nil
+}
+
+func (oneFlow) List(_ context.Context, q tandem.FlowQuery) (tandem.FlowPage, error) {
+	if q.Trace != "" {
+		return tandem.FlowPage{}, tandem.Errorf(tandem.CodeNotFound, "there is none")
+	}
+	return tandem.FlowPage{Flows: []tandem.FlowSummary{{ID: "f", State: q.State, Started: q.Since, Events: 1, First: &tandem.FlowEvent{Ref: "r", Position: tandem.Position{Topic: "orders"}}}}, Next: "f"}, nil
+}
+
+func (oneFlow) Status(context.Context) tandem.FlowIndexStatus {
+	return tandem.FlowIndexStatus{Kept: true, Behind: 1, Lag: 1, Since: time.Unix(0, 0)}
+}
 
 type oneOperation struct{}
 

@@ -19,6 +19,7 @@ func TestDocumentHasEveryMember(t *testing.T) {
 		"Seek": seekDocument{}, "SeekPlan": tandem.SeekPlan{}, "DeadLetterChoice": selectionDocument{}, "DeadLetterCount": tandem.DeadLetterCount{}, "Replay": replayDocument{}, "TestExchange": tandem.TestExchange{}, "TestMessage": tandem.TestMessage{},
 		"Pull": tandem.PullRequest{}, "Lease": wholeLease{}, "DeliveryPage": tandem.DeliveryPage{}, "Delivery": tandem.Delivery{}, "Attempt": tandem.Attempt{},
 		"DeadLetter": tandem.DeadLetter{}, "Operation": tandem.Operation{}, "Status": status{}, "Configuration": Configuration{},
+		"Flow": tandem.Flow{}, "FlowNode": tandem.FlowNode{}, "FlowEvent": tandem.FlowEvent{}, "FlowPage": tandem.FlowPage{}, "FlowSummary": tandem.FlowSummary{},
 		"StreamPresence": tandem.StreamPresence{}, "StreamInfo": tandem.StreamInfo{},
 	} {
 		compare(t, d, name, d.at("components", "schemas", name), reflect.TypeOf(v))

@@ -52,6 +52,9 @@ var routes = []route{
 	{"GET", "/v1/operations/{id}", auth.RoleRead, (*API).operation},
 	{"DELETE", "/v1/operations/{id}", auth.RoleOperate, (*API).operation},
 
+	{"GET", "/v1/flows", auth.RoleRead, (*API).listFlows},
+	{"GET", "/v1/flows/{id}", auth.RoleRead, (*API).getFlow},
+
 	{"GET", "/v1/status", auth.RoleRead, (*API).status},
 	{"GET", "/v1/config", auth.RoleRead, (*API).config},
 	{"POST", "/v1/config:reload", auth.RoleOperate, (*API).reload},
@@ -64,8 +67,6 @@ var routes = []route{
 
 // planned are resources that a later version has. They answer 501, so that a client can tell them from a wrong path.
 var planned = []route{
-	{"GET", "/v1/flows", auth.RoleRead, (*API).unsupported},
-	{"GET", "/v1/flows/{id}", auth.RoleRead, (*API).unsupported},
 	{"GET", "/v1/explain", auth.RoleRead, (*API).unsupported},
 	{"GET", "/v1/schemas", auth.RoleRead, (*API).unsupported},
 	{"GET", "/v1/asyncapi.json", auth.RoleRead, (*API).unsupported},

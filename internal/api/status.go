@@ -1,6 +1,7 @@
 package api
 
 import (
+	"context"
 	"encoding/hex"
 	"time"
 
@@ -28,9 +29,10 @@ type status struct {
 	Operations int           `json:"operations"`
 	Window     *windowStatus `json:"window,omitempty"`
 
-	Services     []tandem.ServiceHealth `json:"services,omitempty"` // base URLs of services that are checked
-	Capabilities []driver.Capability    `json:"capabilities"`       // what the engine declares
-	Warnings     []string               `json:"warnings,omitempty"`
+	Flows        *tandem.FlowIndexStatus `json:"flows,omitempty"`    // how the index of flows stands
+	Services     []tandem.ServiceHealth  `json:"services,omitempty"` // base URLs of services that are checked
+	Capabilities []driver.Capability     `json:"capabilities"`       // what the engine declares
+	Warnings     []string                `json:"warnings,omitempty"`
 }
 
 type windowStatus struct {
@@ -45,10 +47,10 @@ func (a *API) status(c *call) error {
 	if _, err := c.query(); err != nil {
 		return err
 	}
-	return a.document(c, func() (any, string, error) { return a.statusNow(), "", nil })
+	return a.document(c, func() (any, string, error) { return a.statusNow(c.r.Context()), "", nil })
 }
 
-func (a *API) statusNow() *status {
+func (a *API) statusNow(ctx context.Context) *status {
 	info := a.log.Info()
 	st := status{Version: a.opts.Version, Engine: info.Engine, Log: hex.EncodeToString(info.LogID[:]), Ready: true, Streams: a.opts.Streams.Open(),
 		Capabilities: info.Capabilities(), Warnings: info.Warnings}
@@ -64,6 +66,10 @@ func (a *API) statusNow() *status {
 		if !w.Oldest.IsZero() {
 			st.Window.Oldest = w.Oldest.UTC().Format(time.RFC3339)
 		}
+	}
+	if a.opts.Flows != nil {
+		flows := a.opts.Flows.Status(ctx)
+		st.Flows = &flows
 	}
 	if a.opts.Services != nil {
 		st.Services = a.opts.Services()

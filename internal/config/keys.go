@@ -26,6 +26,7 @@ var rootFields = []field[server.Options]{
 	{name: "limits", read: func(p *parser, v value, o *server.Options) { object(p, v, limitFields, o) }},
 	{name: "egress", read: func(p *parser, v value, o *server.Options) { object(p, v, egressFields, o) }},
 	{name: "ledger", read: func(p *parser, v value, o *server.Options) { object(p, v, ledgerFields, o) }},
+	{name: "flows", read: func(p *parser, v value, o *server.Options) { object(p, v, flowFields, o) }},
 	{name: "request", read: func(p *parser, v value, o *server.Options) { object(p, v, requestFields, o) }},
 	{name: "streams", read: func(p *parser, v value, o *server.Options) { object(p, v, streamsFields, &o.Streams) }},
 	{name: "services", read: func(p *parser, v value, o *server.Options) {
@@ -115,6 +116,25 @@ var ledgerFields = []field[server.Options]{
 			p.bad(v, "must not be negative; 0 keeps no ledger")
 		case o.LedgerBytes == 0:
 			o.LedgerBytes = -1
+		}
+	}},
+}
+
+var flowFields = []field[server.Options]{
+	{name: "age", read: func(p *parser, v value, o *server.Options) {
+		var d tandem.Duration
+		p.duration(v, &d)
+		o.FlowAge = time.Duration(d)
+	}},
+	{name: "size", read: func(p *parser, v value, o *server.Options) {
+		if !p.size(v, &o.FlowBytes) {
+			return
+		}
+		switch {
+		case o.FlowBytes < 0:
+			p.bad(v, "must not be negative; 0 keeps no index of flows")
+		case o.FlowBytes == 0:
+			o.FlowBytes = -1
 		}
 	}},
 }

@@ -48,9 +48,17 @@ type Options struct {
 	MaxEventBytes int          // default of Route.MaxBodyBytes on topic routes; zero means tandem.DefaultMaxEventBytes
 	Logger        *slog.Logger // nil means slog.Default
 
-	// Observe is called after every request, but for streams that go on, with the Match of its route, "" for none, the status (zero when the client
-	// left before there was one) and the time it took. It must not block. Nil means nobody asks.
-	Observe func(route string, status int, took time.Duration)
+	// Observe is called after every request, but for streams that go on. It must not block, and keeps no reference. Nil means nobody asks.
+	Observe func(*Observed)
+}
+
+// Observed is a request that was answered.
+type Observed struct {
+	Flow  string // empty: it matched no route
+	Began time.Time
+	Took  time.Duration
+	// FlowRequest has the Match of the route, and the status, zero when the client left before there was one.
+	tandem.FlowRequest
 }
 
 // Gateway is the handler of the public listener. Its methods are safe for concurrent use.
@@ -118,6 +126,8 @@ type exchange struct {
 	patience patience
 	op       tandem.Operation // begun for this request; no id: none
 	async    bool             // Prefer: respond-async
+
+	operationID string // of the operation that the client was told of
 }
 
 // ServeHTTP implements http.Handler.
@@ -126,12 +136,8 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if g.opts.Observe != nil {
 		began := time.Now()
 		defer func() {
-			route := ""
-			if x.route != nil {
-				route = x.route.Match
-			}
 			if !x.Gone { // a stream lasts as long as its client likes
-				g.opts.Observe(route, x.Status, time.Since(began))
+				g.opts.Observe(x.observed(r, began))
 			}
 		}()
 	}
@@ -139,6 +145,18 @@ func (g *Gateway) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err := x.serve(r); err != nil {
 		x.fail(r, err)
 	}
+}
+
+func (x *exchange) observed(r *http.Request, began time.Time) *Observed {
+	o := &Observed{Flow: x.flow, Began: began, Took: time.Since(began)}
+	o.Method, o.Path, o.Status, o.Principal, o.Operation = r.Method, r.URL.Path, x.Status, x.principal, x.operationID
+	if x.route != nil {
+		o.Route, o.Service = x.route.Match, x.route.Service
+	}
+	if len(x.traceParent) >= 35 {
+		o.Trace = x.traceParent[3:35]
+	}
+	return o
 }
 
 // serve answers, or returns why it did not.

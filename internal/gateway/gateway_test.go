@@ -11,7 +11,6 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
-	"time"
 
 	"go.uber.org/goleak"
 
@@ -251,7 +250,7 @@ func TestObserve(t *testing.T) {
 	}
 	got := make(chan seen, 10)
 	w := newWorld(t, services{"a": text(201, "ok")}, `[{"match":"GET /a","service":"a"}]`)
-	g := New(w.log, Options{Observe: func(route string, status int, _ time.Duration) { got <- seen{route, status} }})
+	g := New(w.log, Options{Observe: func(o *Observed) { got <- seen{o.Route, o.Status} }})
 	if err := g.Apply([]Route{{Match: "GET /a", Service: "a"}}, []tandem.Service{w.table.Load().upstreams["a"].service}); err != nil {
 		t.Fatal(err)
 	}

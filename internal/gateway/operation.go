@@ -50,6 +50,7 @@ func (x *exchange) settle(res *http.Response) {
 			"route", x.route.Match, "flow", x.flow, "error", err)
 		return
 	}
+	x.operationID = op.ID
 	success := res.StatusCode >= 200 && res.StatusCode <= 299
 	switch {
 	case x.async && success && res.StatusCode != http.StatusAccepted:

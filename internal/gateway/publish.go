@@ -202,6 +202,7 @@ func (x *exchange) publishOperation(r *http.Request, ev *tandem.Event) error {
 	h := x.Header()
 	h.Set("Retry-After", "1")
 	if receipt.Duplicate != tandem.DuplicateYes {
+		x.operationID = op.ID
 		h.Set("Location", x.table.operationPath(op.ID))
 		httpx.WriteJSON(x, http.StatusAccepted, &op)
 		return nil

@@ -23,7 +23,7 @@ var rows = [][]string{
 	{"internal/httpx", "internal/condition", "internal/match", "internal/amqp", "internal/chain"}, // problems and JSON over HTTP; the conditions of filters; an index of filters; RabbitMQ; request chains
 	{"eventlog/memlog", "eventlog/pebblelog", "eventlog/kafkalog", "eventlog/natslog", "eventlog/drivertest"},
 	{"eventlog"},
-	{"eventlog/stateindex", "eventlog/idindex"}, // what a process knows beside its engine: its state in order of keys, the ids it has read
+	{"eventlog/stateindex", "eventlog/idindex", "eventlog/flowindex"}, // what a process knows beside its engine: its state in order of keys, the ids it has read, where flows lie
 	{"eventlog/internal/localstore"},
 	{"eventlog/driver"},
 	{"client", "outbox"},   // link nothing but the words

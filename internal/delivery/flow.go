@@ -1,0 +1,90 @@
+package delivery
+
+import (
+	"context"
+	"slices"
+	"time"
+
+	"github.com/tandem-hybrid/tandem"
+)
+
+// maxFailedCalls bounds the rows that FailedCalls looks at.
+const maxFailedCalls = maxLooked
+
+// DeliveriesAt returns, of every subscription that selects the topic of an event, or did in a version of its declaration that is known, how
+// its delivery stands, and after that the outcomes of other epochs, newest first. The subscriptions come in order of their names. There are
+// none where the event never was, or its topic is gone. Code: Unavailable.
+func (m *Manager) DeliveriesAt(ctx context.Context, at tandem.Position) ([]tandem.Delivery, error) {
+	info, ok := m.topic(at.Topic)
+	if !ok || at.Partition < 0 || at.Partition >= info.Partitions {
+		return nil, nil
+	}
+	w := where{info.ID, at.Partition, at.Offset}
+	rec, err := m.readOne(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	var out []tandem.Delivery
+	for _, s := range m.sorted() {
+		var older past
+		conf := s.configuration()
+		js, err := older.judges(ctx, s, &conf)
+		if err != nil {
+			return nil, err
+		}
+		if !slices.ContainsFunc(js, func(j judge) bool { return matchesTopic(&j.Declaration, at.Topic) }) {
+			continue
+		}
+		rows, err := s.standing(ctx, &older, at.Topic, w, rec)
+		if err != nil {
+			return nil, tandem.Wrap("deliveries of "+s.name, err)
+		}
+		out = append(out, rows...)
+	}
+	return out, nil
+}
+
+// FailedCalls returns the calls of request chains of a flow whose event was not stored, made at a time or later, as far as the ledgers go
+// back, in the order of the names of subscriptions. It looks at the first 20,000 such calls of each. Code: Unavailable.
+func (m *Manager) FailedCalls(ctx context.Context, flow string, since time.Time) ([]tandem.Delivery, error) {
+	var out []tandem.Delivery
+	for _, s := range m.sorted() {
+		s.mu.Lock()
+		waits := slices.ContainsFunc(s.ledger.pending, func(o outcome) bool { return o.row != nil && o.row.isRequest })
+		s.mu.Unlock()
+		if waits {
+			if err := s.flush(ctx); err != nil {
+				return nil, tandem.Wrap("store the calls that are asked for", err)
+			}
+		}
+		s.mu.Lock()
+		all := slices.Clone(s.ledger.segments)
+		s.mu.Unlock()
+		looked := 0
+		for i := range all {
+			if g := &all[i]; g.at.low > g.at.high || g.at.high < uint64(max(0, since.UnixMilli())) {
+				continue
+			}
+			var bad error
+			err := m.log.ScanState(ctx, s.ledgerKey(all[i].start, ledgerRequest), func(key string, value []byte) bool {
+				var r *row
+				if r, bad = parseRow(value); bad != nil {
+					bad = damaged(key, bad)
+					return false
+				}
+				if r.Flow == flow {
+					out = append(out, r.delivery(s.name, where{}, 0))
+				}
+				looked++
+				return looked < maxFailedCalls
+			})
+			if err == nil {
+				err = bad
+			}
+			if err != nil {
+				return nil, tandem.Wrap("calls of "+s.name, err)
+			}
+		}
+	}
+	return out, nil
+}
