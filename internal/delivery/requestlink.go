@@ -105,11 +105,11 @@ func (l *requestLink) Call(ctx context.Context, rec *tandem.Record) chain.Answer
 	}
 	s := l.s
 	at := time.Now()
-	epoch, probe, why := s.admitsRequest(l.policy, at)
-	if why != "" {
-		return chain.Answer{Outcome: tandem.LinkUnavailable, At: at, Reason: why, Detail: why}
+	may := s.admitsRequest(l.policy, at)
+	if may.reason != "" {
+		return chain.Answer{Outcome: tandem.LinkUnavailable, At: at, Reason: may.reason, Detail: cmp.Or(may.detail, may.reason)}
 	}
-	j := job{d: &delivery{epoch: epoch}, rec: rec, name: s.name, attempt: 1, probe: probe, policy: l.policy, decl: l.policy.decl}
+	j := job{d: &delivery{epoch: may.epoch}, rec: rec, name: s.name, attempt: 1, probe: may.probe, policy: l.policy, decl: l.policy.decl}
 	a := l.send(ctx, &j)
 	a.At = at
 	return a
@@ -173,27 +173,37 @@ type requestBreaker struct {
 	times int       // how often it closed since the last success
 }
 
-// admitsRequest begins a request, or says why none is made. A probe is to show whether the endpoint is well again.
-func (s *subscription) admitsRequest(p *policy, now time.Time) (epoch uint64, probe bool, why string) {
+// admission says how a request begins, or why it does not.
+type admission struct {
+	epoch uint64
+	probe bool // it is to show whether the endpoint is well again
+
+	reason string // "": it begins
+	detail string // for the ledger, where that differs: it may show what the service said
+}
+
+// admitsRequest begins a request, if one may be made now.
+func (s *subscription) admitsRequest(p *policy, now time.Time) admission {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	may := admission{epoch: s.config.Epoch}
 	switch g := &s.breaker; {
 	case s.cancel == nil || s.draining:
-		return 0, false, "it is not running"
+		return admission{reason: "it is not running"}
 	case s.paused():
-		state, reason := s.state()
-		return 0, false, "it is " + state + ": " + reason
+		state, why := s.state()
+		return admission{reason: "it is " + state, detail: "it is " + state + ": " + why}
 	case p.decl.Service != "" && !s.healthy(p.decl.Service):
-		return 0, false, "its service is unhealthy"
+		return admission{reason: "its service is unhealthy"}
 	case p.decl.Breaker.Failures == 0 || g.opens.IsZero():
 	case now.Before(g.opens):
-		return 0, false, "its breaker is open"
+		return admission{reason: "its breaker is open"}
 	default:
-		probe = true
+		may.probe = true
 		g.opens = now.Add(p.breakerWait(g.times)) // for the others, until this one shows how it is
 	}
 	s.sending++
-	return s.config.Epoch, probe, ""
+	return may
 }
 
 func (s *subscription) healthy(service string) bool {

@@ -231,6 +231,33 @@ func TestRequestCutOff(t *testing.T) {
 	})
 }
 
+// TestRequestRefusedInWords: the publisher learns that a link is disabled, and only the ledger what its service said then.
+func TestRequestRefusedInWords(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		b.linked()
+		b.start(requestSub("s"))
+		f.set(func(attemptSeen) *http.Response {
+			resp := reply("text/plain", "password=hunter2")
+			resp.StatusCode = 410
+			return resp
+		})
+		b.publish("a") // as an event, which disables it
+		b.wait(time.Second)
+		if st := b.status("s"); st.State != "disabled" || !strings.Contains(st.Reason, "hunter2") {
+			t.Fatalf("status %+v", st)
+		}
+		_, _, err := b.ask("b")
+		if outcomeOf(err) != tandem.LinkUnavailable || !strings.Contains(err.Error(), "it is disabled") || strings.Contains(fmt.Sprintf("%v %+v", err, tandem.ProblemOf(err)), "hunter2") {
+			t.Errorf("the publisher is told: %v", err)
+		}
+		b.wait(time.Second)
+		rows := b.rows(tandem.DeliveryQuery{Flow: "flow-b"})
+		if len(rows) != 1 || !strings.Contains(rows[0].History[0].Detail, "hunter2") {
+			t.Errorf("the ledger has %+v", rows)
+		}
+	})
+}
+
 // TestRepliesGoThroughLinks: replies of a delivery are stored with what the links of their topic answered, or the attempt has failed.
 func TestRepliesGoThroughLinks(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
