@@ -240,6 +240,8 @@ func (s *subscription) requestEnded(j *job, r *result) {
 	case !r.verdict.isFailure():
 		*g = requestBreaker{}
 		return
+	case !j.probe && !g.opens.IsZero():
+		return // it began before the breaker opened, which says no more of the endpoint
 	}
 	g.row++
 	if limit := p.decl.Breaker.Failures; limit > 0 && g.row >= limit {

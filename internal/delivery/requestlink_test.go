@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -227,6 +228,33 @@ func TestRequestCutOff(t *testing.T) {
 		f.set(nil)
 		if _, _, err := b.ask("a"); err != nil {
 			t.Errorf("after it: %v", err)
+		}
+	})
+}
+
+// TestRequestBreakerInABurst: those that fail together open the breaker once, and it waits as after the first time.
+func TestRequestBreakerInABurst(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		b.linked()
+		s := requestSub("s")
+		s.Breaker = tandem.Breaker{Failures: 2}
+		s.Backoff = tandem.Backoff{List: []tandem.Duration{tandem.Duration(time.Second), tandem.Duration(time.Hour)}}
+		b.start(s)
+		f.set(func(attemptSeen) *http.Response { return after(time.Second, status(500)) })
+		var burst sync.WaitGroup
+		for range 50 {
+			burst.Go(func() { b.ask("a") })
+		}
+		burst.Wait()
+		if _, _, err := b.ask("a"); outcomeOf(err) != tandem.LinkUnavailable || len(f.all()) != 50 {
+			t.Errorf("%v, %d calls", err, len(f.all()))
+		}
+		b.wait(2 * time.Second)
+		b.ask("a") // fails as well: from here on the second wait holds
+		b.wait(2 * time.Second)
+		b.ask("a")
+		if n := len(f.all()); n != 51 {
+			t.Errorf("%d calls, want one after the first wait", n)
 		}
 	})
 }
