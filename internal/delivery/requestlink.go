@@ -193,6 +193,8 @@ func (s *subscription) admitsRequest(p *policy, now time.Time) admission {
 	case s.paused():
 		state, why := s.state()
 		return admission{reason: "it is " + state, detail: "it is " + state + ": " + why}
+	case s.storeFails:
+		return admission{reason: "its outcomes cannot be stored"}
 	case p.decl.Service != "" && !s.healthy(p.decl.Service):
 		return admission{reason: "its service is unhealthy"}
 	case p.decl.Breaker.Failures == 0 || g.opens.IsZero():
@@ -250,13 +252,13 @@ func (s *subscription) requestEnded(j *job, r *result) {
 	}
 }
 
-// Note implements chain.Link: the ledger has a row for each call.
+// Note implements chain.Link: the ledger has a row for each call, unless too many wait for the log to take them.
 func (l *requestLink) Note(c *chain.Called) {
 	s := l.s
 	a := c.Answer
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ledger.off || s.halted || s.cancel == nil || s.damaged != "" {
+	if s.ledger.off || s.halted || s.cancel == nil || s.damaged != "" || len(s.ledger.pending) >= maxUncommitted {
 		return
 	}
 	ended := a.At.Add(a.Took)

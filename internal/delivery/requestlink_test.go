@@ -259,6 +259,44 @@ func TestRequestBreakerInABurst(t *testing.T) {
 	})
 }
 
+// TestRequestsWhileTheLogFails: nobody is called whose outcome cannot be stored, and what waits for the log has a bound.
+func TestRequestsWhileTheLogFails(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		b.linked()
+		b.start(requestSub("s"))
+		b.eng.Fail(errDisk)
+		if _, _, err := b.ask("a"); err == nil || len(f.all()) != 1 {
+			t.Fatalf("%v, %d calls", err, len(f.all()))
+		}
+		b.wait(time.Second) // now it is known
+		s, err := b.m.find("s")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range maxUncommitted + 100 {
+			if _, _, err := b.ask("b"); outcomeOf(err) != tandem.LinkUnavailable {
+				t.Error(err)
+				break
+			}
+		}
+		s.mu.Lock()
+		waiting := len(s.ledger.pending)
+		s.mu.Unlock()
+		if n := len(f.all()); n != 1 || waiting != maxUncommitted {
+			t.Errorf("%d calls, %d rows wait", n, waiting)
+		}
+		b.eng.Fail(nil)
+		b.wait(time.Minute)
+		if _, _, err := b.ask("c"); err != nil {
+			t.Error(err)
+		}
+		b.wait(time.Second)
+		if rows := b.rows(tandem.DeliveryQuery{Flow: "flow-c"}); len(rows) != 1 || rows[0].State != tandem.DeliveryDelivered {
+			t.Errorf("the ledger has %+v", rows)
+		}
+	})
+}
+
 // TestRequestRefusedInWords: the publisher learns that a link is disabled, and only the ledger what its service said then.
 func TestRequestRefusedInWords(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
