@@ -17,7 +17,6 @@ import (
 type requestLink struct {
 	s      *subscription
 	policy *policy // of the declaration in force when the table was made
-	slots  chan struct{}
 }
 
 var _ chain.Link = (*requestLink)(nil)
@@ -64,9 +63,7 @@ func (m *Manager) relink() {
 		c := &s.config
 		if len(c.Versions) > 0 && isRequest(c.current()) && !c.Orphan && !c.Deleted && c.Until == nil {
 			l := &requestLink{s: s, policy: s.policy()}
-			if n := l.policy.decl.Concurrency; n > 0 {
-				l.slots = make(chan struct{}, n)
-			}
+			s.calls.allow(l.policy.decl.Concurrency)
 			at, ok := order[s.name]
 			if !ok {
 				at = len(order)
@@ -95,15 +92,12 @@ func (l *requestLink) Matches(ev *tandem.Event) bool { return l.policy.decl.Filt
 
 // Call makes one attempt to send an event. Trying again is left to the publisher.
 func (l *requestLink) Call(ctx context.Context, rec *tandem.Record) chain.Answer {
-	if l.slots != nil {
-		select {
-		case l.slots <- struct{}{}:
-			defer func() { <-l.slots }()
-		case <-ctx.Done():
-			return chain.Answer{Outcome: tandem.LinkTimeout, At: time.Now(), Reason: "as many requests as its concurrency allows are under way"}
-		}
-	}
 	s := l.s
+	if !s.calls.take(ctx) {
+		const full = "as many requests as its concurrency allows are under way"
+		return chain.Answer{Outcome: tandem.LinkTimeout, At: time.Now(), Reason: full, Detail: full}
+	}
+	defer s.calls.give()
 	at := time.Now()
 	may := s.admitsRequest(l.policy, at)
 	if may.reason != "" {
@@ -134,7 +128,7 @@ func (l *requestLink) send(ctx context.Context, j *job) chain.Answer {
 		r.verdict = aborted
 	}
 	s.requestEnded(j, &r)
-	return chain.Answer{Outcome: linkOutcome(r.verdict, &got), Reason: reasonOf(&r, &got), Detail: r.detail, Status: got.Status, Took: got.Took,
+	return chain.Answer{Outcome: linkOutcome(r.verdict, &got), Reason: reasonOf(&got), Detail: r.detail, Status: got.Status, Took: got.Took,
 		Replies: r.replies, RetryAfter: r.retryAfter}
 }
 
@@ -151,11 +145,9 @@ func linkOutcome(v verdict, a *webhook.Answer) tandem.LinkOutcome {
 	return tandem.LinkUnavailable
 }
 
-// reasonOf says why an attempt failed, where that is not its status, and without what the service said.
-func reasonOf(r *result, a *webhook.Answer) string {
+// reasonOf says why nothing was answered; what was answered has a status.
+func reasonOf(a *webhook.Answer) string {
 	switch {
-	case a.Status != 0 && isSuccess(a.Status) && r.verdict == failed:
-		return r.detail // an invalid reply
 	case a.Connect:
 		return "no connection"
 	case a.Timeout:

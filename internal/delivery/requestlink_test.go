@@ -232,6 +232,78 @@ func TestRequestCutOff(t *testing.T) {
 	})
 }
 
+// TestRequestConcurrency: no more calls than declared are made at once, whatever is declared anew meanwhile.
+func TestRequestConcurrency(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		b.linked()
+		s := requestSub("s")
+		s.Concurrency = 2
+		b.start(s)
+		f.set(func(attemptSeen) *http.Response { return after(time.Second, status(204)) })
+		other := sub("other")
+		other.Service, other.From = "well", ""
+		declare := func(concurrency int) {
+			t.Helper()
+			s.Concurrency = concurrency
+			if err := b.m.Apply(b.ctx, []tandem.Subscription{s, other}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var all sync.WaitGroup
+		ask := func(n int) {
+			for range n {
+				all.Go(func() {
+					if _, _, err := b.ask("a"); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			b.idle()
+		}
+		called := 0
+		calls := func(n int) {
+			t.Helper()
+			b.idle()
+			if now := len(f.all()); now-called != n {
+				t.Errorf("%d calls at once, want %d", now-called, n)
+			}
+			called = len(f.all())
+		}
+		ask(3)
+		calls(2)
+		declare(2) // beside another
+		ask(3)
+		calls(0)
+		declare(3)
+		calls(1)
+		ask(20)
+		b.wait(time.Second)
+		calls(3)
+		declare(1)
+		b.wait(time.Second)
+		calls(1)
+		ctx, cancel := context.WithTimeout(b.ctx, time.Millisecond)
+		defer cancel()
+		_, err := b.opts.Chain.Publish(ctx, &eventlog.Tx{Events: []eventlog.TopicEvent{{Topic: "orders", Event: event("b")}}})
+		if outcomeOf(err) != tandem.LinkTimeout {
+			t.Errorf("without a turn: %v", err)
+		}
+		b.wait(time.Second)
+		calls(1)
+		rows := b.rows(tandem.DeliveryQuery{State: tandem.DeliveryFailed})
+		if len(rows) != 1 || !strings.Contains(rows[0].History[0].Detail, "concurrency") {
+			t.Errorf("the ledger has %+v", rows)
+		}
+		declare(0)
+		calls(18)
+		all.Wait()
+		declare(1)
+		ask(1)
+		calls(1) // nothing is left of those that had no turn
+		all.Wait()
+	})
+}
+
 // TestRequestBreakerInABurst: those that fail together open the breaker once, and it waits as after the first time.
 func TestRequestBreakerInABurst(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
