@@ -353,6 +353,11 @@ func TestReload(t *testing.T) {
 		w.want(t, "payments", false, strings.Replace(reason, "/healthz", "/other", 1))
 		w.Apply(nil)
 		w.want(t, "payments", true, "")
+		w.Apply([]tandem.Service{payments()}) // it begins as healthy, and ends as that
+		w.Apply(nil)
+		if got := fmt.Sprint(w.changes); got != "[paymentsfalse paymentstrue paymentsfalse paymentstrue]" {
+			t.Errorf("changes %s", got)
+		}
 		n := len(w.town.of("a"))
 		after(time.Minute)
 		if len(w.town.of("a")) != n {
