@@ -22,6 +22,7 @@ import (
 type slowLink struct{ takes time.Duration }
 
 func (slowLink) Name() string               { return "slow" }
+func (slowLink) Born() int64                { return 1 }
 func (slowLink) Parallel() bool             { return false }
 func (slowLink) Reads(topic string) bool    { return topic == "orders" }
 func (slowLink) Matches(*tandem.Event) bool { return true }

@@ -128,7 +128,7 @@ func (l *requestLink) send(ctx context.Context, j *job) chain.Answer {
 		r.verdict = aborted
 	}
 	s.requestEnded(j, &r)
-	return chain.Answer{Outcome: linkOutcome(r.verdict, &got), Reason: reasonOf(&got), Detail: r.detail, Status: got.Status, Took: got.Took,
+	return chain.Answer{Outcome: linkOutcome(r.verdict, &got), Reason: l.reasonOf(&r, &got), Detail: r.detail, Status: got.Status, Took: got.Took,
 		Replies: r.replies, RetryAfter: r.retryAfter}
 }
 
@@ -145,9 +145,11 @@ func linkOutcome(v verdict, a *webhook.Answer) tandem.LinkOutcome {
 	return tandem.LinkUnavailable
 }
 
-// reasonOf says why nothing was answered; what was answered has a status.
-func reasonOf(a *webhook.Answer) string {
+// reasonOf says why an attempt failed, where that is not its status, and without what the service said.
+func (l *requestLink) reasonOf(r *result, a *webhook.Answer) string {
 	switch {
+	case r.verdict == failed && l.policy.judge(a.Status) == delivered:
+		return "its reply is invalid"
 	case a.Connect:
 		return "no connection"
 	case a.Timeout:

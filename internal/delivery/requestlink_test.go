@@ -232,8 +232,8 @@ func TestRequestCutOff(t *testing.T) {
 	})
 }
 
-// TestRequestConcurrency: no more calls than declared are made at once, whatever is declared anew meanwhile.
-func TestRequestConcurrency(t *testing.T) {
+// TestRequestConcurrencyIsABound: no more calls than declared are made at once, whatever is declared anew meanwhile.
+func TestRequestConcurrencyIsABound(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
 		b.linked()
 		s := requestSub("s")
@@ -369,30 +369,48 @@ func TestRequestsWhileTheLogFails(t *testing.T) {
 	})
 }
 
-// TestRequestRefusedInWords: the publisher learns that a link is disabled, and only the ledger what its service said then.
+// TestRequestRefusedInWords: what a service said is in the ledger alone; the publisher is told what that came to.
 func TestRequestRefusedInWords(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
 		b.linked()
-		b.start(requestSub("s"))
-		f.set(func(attemptSeen) *http.Response {
-			resp := reply("text/plain", "password=hunter2")
-			resp.StatusCode = 410
-			return resp
-		})
+		s := requestSub("s")
+		s.Answers = map[string]string{"202": tandem.AnswerRetry}
+		b.start(s)
+		says := func(status int, mediaType string) {
+			f.set(func(attemptSeen) *http.Response {
+				resp := reply(mediaType, `{"specversion":"1.0","id":"x","source":"/s","type":"t","hunter2":{}}`)
+				resp.StatusCode = status
+				return resp
+			})
+		}
+		asked := 0
+		told := func(want string) {
+			t.Helper()
+			asked++
+			key := fmt.Sprint(asked)
+			_, _, err := b.ask(key)
+			if outcomeOf(err) == "" || !strings.Contains(err.Error(), want) || strings.Contains(fmt.Sprintf("%v %+v", err, tandem.ProblemOf(err)), "hunter2") {
+				t.Errorf("the publisher is told: %v", err)
+			}
+			b.wait(time.Second)
+			rows := b.rows(tandem.DeliveryQuery{Flow: "flow-" + key})
+			if len(rows) != 1 || !strings.Contains(rows[0].History[0].Detail, "hunter2") {
+				t.Errorf("the ledger has %+v", rows)
+			}
+		}
+		says(422, "text/plain")
+		told("422")
+		says(202, "text/plain")
+		told("202")
+		says(200, tandem.MediaEvent)
+		told("refused")
+		says(410, "text/plain")
 		b.publish("a") // as an event, which disables it
 		b.wait(time.Second)
 		if st := b.status("s"); st.State != "disabled" || !strings.Contains(st.Reason, "hunter2") {
 			t.Fatalf("status %+v", st)
 		}
-		_, _, err := b.ask("b")
-		if outcomeOf(err) != tandem.LinkUnavailable || !strings.Contains(err.Error(), "it is disabled") || strings.Contains(fmt.Sprintf("%v %+v", err, tandem.ProblemOf(err)), "hunter2") {
-			t.Errorf("the publisher is told: %v", err)
-		}
-		b.wait(time.Second)
-		rows := b.rows(tandem.DeliveryQuery{Flow: "flow-b"})
-		if len(rows) != 1 || !strings.Contains(rows[0].History[0].Detail, "hunter2") {
-			t.Errorf("the ledger has %+v", rows)
-		}
+		told("it is disabled")
 	})
 }
 

@@ -79,6 +79,7 @@ func TestRespondToRepeats(t *testing.T) {
 type silentLink struct{}
 
 func (silentLink) Name() string                                          { return "silent" }
+func (silentLink) Born() int64                                           { return 1 }
 func (silentLink) Parallel() bool                                        { return false }
 func (silentLink) Reads(topic string) bool                               { return topic == "orders" }
 func (silentLink) Matches(*tandem.Event) bool                            { return true }
