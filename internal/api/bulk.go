@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"runtime/debug"
 	"strconv"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,6 +44,8 @@ type bulk struct {
 	relay   relay
 	storing chan struct{} // closed when the second goroutine has ended; nil when there is none
 	broken  atomic.Bool   // nothing more can be stored or answered
+	calling atomic.Bool   // links are being called
+	timing  sync.Mutex    // held while the time for the next piece is set
 
 	// The second goroutine's, once there is one.
 	begun bool // the answer
@@ -105,11 +108,23 @@ func (r *bulkBody) Read(dst []byte) (int, error) {
 		r.b.relay.pause()
 		defer r.b.relay.resume()
 	}
-	_ = r.b.rc.SetReadDeadline(time.Now().Add(r.b.a.opts.BodyTimeout))
+	r.b.timeBody()
 	if r.b.broken.Load() { // after the deadline, which fail may have set before
 		return 0, io.ErrClosedPipe
 	}
 	return r.b.c.r.Body.Read(dst)
+}
+
+// timeBody says how long the next piece of the body may take from now: as long as links are called, since the client may wait for what they
+// answer, and BodyTimeout otherwise.
+func (b *bulk) timeBody() {
+	b.timing.Lock()
+	defer b.timing.Unlock()
+	var until time.Time
+	if !b.calling.Load() {
+		until = time.Now().Add(b.a.opts.BodyTimeout)
+	}
+	_ = b.rc.SetReadDeadline(until)
 }
 
 // parse reads lines until the body ends.

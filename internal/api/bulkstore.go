@@ -38,6 +38,8 @@ func (b *bulk) store(g *group) {
 
 // request publishes the events of a group to a topic with request links, one after another.
 func (b *bulk) request(g *group) {
+	b.setCalling(true)
+	defer b.setCalling(false)
 	ctx, cancel := b.p.patience(b.c)
 	defer cancel()
 	n := 0
@@ -53,6 +55,11 @@ func (b *bulk) request(g *group) {
 			b.out = append(appendAnswered(b.out, &r, false), '\n')
 		}
 	}
+}
+
+func (b *bulk) setCalling(on bool) {
+	b.calling.Store(on)
+	b.timeBody()
 }
 
 // append stores events and returns the receipt or the error of each; errs is nil if there is none. err is the first error

@@ -21,6 +21,8 @@ type answered struct {
 
 // request publishes the events to a topic with request links, one after another.
 func (a *API) request(c *call, p *publishing, mode tandem.Mode) error {
+	// The time in which the body was to arrive is no concern of the chains.
+	_ = http.NewResponseController(&c.w).SetReadDeadline(time.Time{}) // not every writer of a test has one
 	ctx, cancel := p.patience(c)
 	defer cancel()
 	results := make([]answered, len(p.events))
@@ -46,10 +48,9 @@ func acceptedBeside(topic string) error {
 		WithField("ack", "cannot be accepted").WithHint("leave ack=accepted out")
 }
 
-// patience bounds chains by Prefer: wait. The time in which the body was to arrive is no concern of theirs.
+// patience bounds chains by Prefer: wait.
 func (p *publishing) patience(c *call) (context.Context, context.CancelFunc) {
 	prefer := httpx.ParsePrefer(c.r.Header)
-	_ = http.NewResponseController(c.w.ResponseWriter).SetReadDeadline(time.Time{}) // not every writer of a test has one
 	if !prefer.HasWait {
 		return c.r.Context(), func() {}
 	}

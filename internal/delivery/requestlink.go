@@ -17,7 +17,6 @@ import (
 type requestLink struct {
 	s      *subscription
 	policy *policy // of the declaration in force when the table was made
-	slots  chan struct{}
 }
 
 var _ chain.Link = (*requestLink)(nil)
@@ -64,9 +63,7 @@ func (m *Manager) relink() {
 		c := &s.config
 		if len(c.Versions) > 0 && isRequest(c.current()) && !c.Orphan && !c.Deleted && c.Until == nil {
 			l := &requestLink{s: s, policy: s.policy()}
-			if n := l.policy.decl.Concurrency; n > 0 {
-				l.slots = make(chan struct{}, n)
-			}
+			s.calls.allow(l.policy.decl.Concurrency)
 			at, ok := order[s.name]
 			if !ok {
 				at = len(order)
@@ -95,21 +92,18 @@ func (l *requestLink) Matches(ev *tandem.Event) bool { return l.policy.decl.Filt
 
 // Call makes one attempt to send an event. Trying again is left to the publisher.
 func (l *requestLink) Call(ctx context.Context, rec *tandem.Record) chain.Answer {
-	if l.slots != nil {
-		select {
-		case l.slots <- struct{}{}:
-			defer func() { <-l.slots }()
-		case <-ctx.Done():
-			return chain.Answer{Outcome: tandem.LinkTimeout, At: time.Now(), Reason: "as many requests as its concurrency allows are under way"}
-		}
-	}
 	s := l.s
-	at := time.Now()
-	epoch, probe, why := s.admitsRequest(l.policy, at)
-	if why != "" {
-		return chain.Answer{Outcome: tandem.LinkUnavailable, At: at, Reason: why, Detail: why}
+	if !s.calls.take(ctx) {
+		const full = "as many requests as its concurrency allows are under way"
+		return chain.Answer{Outcome: tandem.LinkTimeout, At: time.Now(), Reason: full, Detail: full}
 	}
-	j := job{d: &delivery{epoch: epoch}, rec: rec, name: s.name, attempt: 1, probe: probe, policy: l.policy, decl: l.policy.decl}
+	defer s.calls.give()
+	at := time.Now()
+	may := s.admitsRequest(l.policy, at)
+	if may.reason != "" {
+		return chain.Answer{Outcome: tandem.LinkUnavailable, At: at, Reason: may.reason, Detail: cmp.Or(may.detail, may.reason)}
+	}
+	j := job{d: &delivery{epoch: may.epoch}, rec: rec, name: s.name, attempt: 1, probe: may.probe, policy: l.policy, decl: l.policy.decl}
 	a := l.send(ctx, &j)
 	a.At = at
 	return a
@@ -134,7 +128,7 @@ func (l *requestLink) send(ctx context.Context, j *job) chain.Answer {
 		r.verdict = aborted
 	}
 	s.requestEnded(j, &r)
-	return chain.Answer{Outcome: linkOutcome(r.verdict, &got), Reason: reasonOf(&r, &got), Detail: r.detail, Status: got.Status, Took: got.Took,
+	return chain.Answer{Outcome: linkOutcome(r.verdict, &got), Reason: l.reasonOf(&r, &got), Detail: r.detail, Status: got.Status, Took: got.Took,
 		Replies: r.replies, RetryAfter: r.retryAfter}
 }
 
@@ -152,10 +146,10 @@ func linkOutcome(v verdict, a *webhook.Answer) tandem.LinkOutcome {
 }
 
 // reasonOf says why an attempt failed, where that is not its status, and without what the service said.
-func reasonOf(r *result, a *webhook.Answer) string {
+func (l *requestLink) reasonOf(r *result, a *webhook.Answer) string {
 	switch {
-	case a.Status != 0 && isSuccess(a.Status) && r.verdict == failed:
-		return r.detail // an invalid reply
+	case r.verdict == failed && l.policy.judge(a.Status) == delivered:
+		return "its reply is invalid"
 	case a.Connect:
 		return "no connection"
 	case a.Timeout:
@@ -173,27 +167,39 @@ type requestBreaker struct {
 	times int       // how often it closed since the last success
 }
 
-// admitsRequest begins a request, or says why none is made. A probe is to show whether the endpoint is well again.
-func (s *subscription) admitsRequest(p *policy, now time.Time) (epoch uint64, probe bool, why string) {
+// admission says how a request begins, or why it does not.
+type admission struct {
+	epoch uint64
+	probe bool // it is to show whether the endpoint is well again
+
+	reason string // "": it begins
+	detail string // for the ledger, where that differs: it may show what the service said
+}
+
+// admitsRequest begins a request, if one may be made now.
+func (s *subscription) admitsRequest(p *policy, now time.Time) admission {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	may := admission{epoch: s.config.Epoch}
 	switch g := &s.breaker; {
 	case s.cancel == nil || s.draining:
-		return 0, false, "it is not running"
+		return admission{reason: "it is not running"}
 	case s.paused():
-		state, reason := s.state()
-		return 0, false, "it is " + state + ": " + reason
+		state, why := s.state()
+		return admission{reason: "it is " + state, detail: "it is " + state + ": " + why}
+	case s.storeFails:
+		return admission{reason: "its outcomes cannot be stored"}
 	case p.decl.Service != "" && !s.healthy(p.decl.Service):
-		return 0, false, "its service is unhealthy"
+		return admission{reason: "its service is unhealthy"}
 	case p.decl.Breaker.Failures == 0 || g.opens.IsZero():
 	case now.Before(g.opens):
-		return 0, false, "its breaker is open"
+		return admission{reason: "its breaker is open"}
 	default:
-		probe = true
+		may.probe = true
 		g.opens = now.Add(p.breakerWait(g.times)) // for the others, until this one shows how it is
 	}
 	s.sending++
-	return s.config.Epoch, probe, ""
+	return may
 }
 
 func (s *subscription) healthy(service string) bool {
@@ -230,6 +236,8 @@ func (s *subscription) requestEnded(j *job, r *result) {
 	case !r.verdict.isFailure():
 		*g = requestBreaker{}
 		return
+	case !j.probe && !g.opens.IsZero():
+		return // it began before the breaker opened, which says no more of the endpoint
 	}
 	g.row++
 	if limit := p.decl.Breaker.Failures; limit > 0 && g.row >= limit {
@@ -238,13 +246,13 @@ func (s *subscription) requestEnded(j *job, r *result) {
 	}
 }
 
-// Note implements chain.Link: the ledger has a row for each call.
+// Note implements chain.Link: the ledger has a row for each call, unless too many wait for the log to take them.
 func (l *requestLink) Note(c *chain.Called) {
 	s := l.s
 	a := c.Answer
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.ledger.off || s.halted || s.cancel == nil || s.damaged != "" {
+	if s.ledger.off || s.halted || s.cancel == nil || s.damaged != "" || len(s.ledger.pending) >= maxUncommitted {
 		return
 	}
 	ended := a.At.Add(a.Took)

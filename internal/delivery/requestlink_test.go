@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -228,6 +229,197 @@ func TestRequestCutOff(t *testing.T) {
 		if _, _, err := b.ask("a"); err != nil {
 			t.Errorf("after it: %v", err)
 		}
+	})
+}
+
+// TestRequestConcurrencyIsABound: no more calls than declared are made at once, whatever is declared anew meanwhile.
+func TestRequestConcurrencyIsABound(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		b.linked()
+		s := requestSub("s")
+		s.Concurrency = 2
+		b.start(s)
+		f.set(func(attemptSeen) *http.Response { return after(time.Second, status(204)) })
+		other := sub("other")
+		other.Service, other.From = "well", ""
+		declare := func(concurrency int) {
+			t.Helper()
+			s.Concurrency = concurrency
+			if err := b.m.Apply(b.ctx, []tandem.Subscription{s, other}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		var all sync.WaitGroup
+		ask := func(n int) {
+			for range n {
+				all.Go(func() {
+					if _, _, err := b.ask("a"); err != nil {
+						t.Error(err)
+					}
+				})
+			}
+			b.idle()
+		}
+		called := 0
+		calls := func(n int) {
+			t.Helper()
+			b.idle()
+			if now := len(f.all()); now-called != n {
+				t.Errorf("%d calls at once, want %d", now-called, n)
+			}
+			called = len(f.all())
+		}
+		ask(3)
+		calls(2)
+		declare(2) // beside another
+		ask(3)
+		calls(0)
+		declare(3)
+		calls(1)
+		ask(20)
+		b.wait(time.Second)
+		calls(3)
+		declare(1)
+		b.wait(time.Second)
+		calls(1)
+		ctx, cancel := context.WithTimeout(b.ctx, time.Millisecond)
+		defer cancel()
+		_, err := b.opts.Chain.Publish(ctx, &eventlog.Tx{Events: []eventlog.TopicEvent{{Topic: "orders", Event: event("b")}}})
+		if outcomeOf(err) != tandem.LinkTimeout {
+			t.Errorf("without a turn: %v", err)
+		}
+		b.wait(time.Second)
+		calls(1)
+		rows := b.rows(tandem.DeliveryQuery{State: tandem.DeliveryFailed})
+		if len(rows) != 1 || !strings.Contains(rows[0].History[0].Detail, "concurrency") {
+			t.Errorf("the ledger has %+v", rows)
+		}
+		declare(0)
+		calls(18)
+		all.Wait()
+		declare(1)
+		ask(1)
+		calls(1) // nothing is left of those that had no turn
+		all.Wait()
+	})
+}
+
+// TestRequestBreakerInABurst: those that fail together open the breaker once, and it waits as after the first time.
+func TestRequestBreakerInABurst(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		b.linked()
+		s := requestSub("s")
+		s.Breaker = tandem.Breaker{Failures: 2}
+		s.Backoff = tandem.Backoff{List: []tandem.Duration{tandem.Duration(time.Second), tandem.Duration(time.Hour)}}
+		b.start(s)
+		f.set(func(attemptSeen) *http.Response { return after(time.Second, status(500)) })
+		var burst sync.WaitGroup
+		for range 50 {
+			burst.Go(func() { b.ask("a") })
+		}
+		burst.Wait()
+		if _, _, err := b.ask("a"); outcomeOf(err) != tandem.LinkUnavailable || len(f.all()) != 50 {
+			t.Errorf("%v, %d calls", err, len(f.all()))
+		}
+		b.wait(2 * time.Second)
+		b.ask("a") // fails as well: from here on the second wait holds
+		b.wait(2 * time.Second)
+		b.ask("a")
+		if n := len(f.all()); n != 51 {
+			t.Errorf("%d calls, want one after the first wait", n)
+		}
+	})
+}
+
+// TestRequestsWhileTheLogFails: nobody is called whose outcome cannot be stored, and what waits for the log has a bound.
+func TestRequestsWhileTheLogFails(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		b.linked()
+		b.start(requestSub("s"))
+		f.set(func(attemptSeen) *http.Response {
+			b.eng.Fail(errDisk)
+			return status(204)
+		})
+		if _, _, err := b.ask("a"); err == nil || len(f.all()) != 1 {
+			t.Errorf("%v, %d calls", err, len(f.all()))
+		}
+		b.wait(time.Second) // now it is known
+		s, err := b.m.find("s")
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.mu.Lock()
+		l := &requestLink{s: s, policy: s.policy()}
+		s.mu.Unlock()
+		rec := &tandem.Record{Event: event("b")}
+		for range maxUncommitted + 100 {
+			a := l.Call(b.ctx, rec)
+			if a.Outcome != tandem.LinkUnavailable {
+				t.Fatalf("answered with %+v", a)
+			}
+			l.Note(&chain.Called{Event: rec, Answer: &a})
+		}
+		s.mu.Lock()
+		waiting := len(s.ledger.pending)
+		s.mu.Unlock()
+		if n := len(f.all()); n != 1 || waiting != maxUncommitted {
+			t.Errorf("%d calls, %d rows wait", n, waiting)
+		}
+		b.eng.Fail(nil)
+		f.set(nil)
+		b.wait(time.Minute)
+		if _, _, err := b.ask("c"); err != nil {
+			t.Error(err)
+		}
+		b.wait(time.Second)
+		if rows := b.rows(tandem.DeliveryQuery{Flow: "flow-c"}); len(rows) != 1 || rows[0].State != tandem.DeliveryDelivered {
+			t.Errorf("the ledger has %+v", rows)
+		}
+	})
+}
+
+// TestRequestRefusedInWords: what a service said is in the ledger alone; the publisher is told what that came to.
+func TestRequestRefusedInWords(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		b.linked()
+		s := requestSub("s")
+		s.Answers = map[string]string{"202": tandem.AnswerRetry}
+		b.start(s)
+		says := func(status int, mediaType string) {
+			f.set(func(attemptSeen) *http.Response {
+				resp := reply(mediaType, `{"specversion":"1.0","id":"x","source":"/s","type":"t","hunter2":{}}`)
+				resp.StatusCode = status
+				return resp
+			})
+		}
+		asked := 0
+		told := func(want string) {
+			t.Helper()
+			asked++
+			key := fmt.Sprint(asked)
+			_, _, err := b.ask(key)
+			if outcomeOf(err) == "" || !strings.Contains(err.Error(), want) || strings.Contains(fmt.Sprintf("%v %+v", err, tandem.ProblemOf(err)), "hunter2") {
+				t.Errorf("the publisher is told: %v", err)
+			}
+			b.wait(time.Second)
+			rows := b.rows(tandem.DeliveryQuery{Flow: "flow-" + key})
+			if len(rows) != 1 || !strings.Contains(rows[0].History[0].Detail, "hunter2") {
+				t.Errorf("the ledger has %+v", rows)
+			}
+		}
+		says(422, "text/plain")
+		told("422")
+		says(202, "text/plain")
+		told("202")
+		says(200, tandem.MediaEvent)
+		told("refused")
+		says(410, "text/plain")
+		b.publish("a") // as an event, which disables it
+		b.wait(time.Second)
+		if st := b.status("s"); st.State != "disabled" || !strings.Contains(st.Reason, "hunter2") {
+			t.Fatalf("status %+v", st)
+		}
+		told("it is disabled")
 	})
 }
 

@@ -75,6 +75,7 @@ type subscription struct {
 
 	endpoint endpoint
 	breaker  requestBreaker
+	calls    turns // in mode request
 	ledger   ledger
 	rules    *policy // nil, or of a declaration that may be old: ask policy
 	request  uint64  // counts requests

@@ -254,9 +254,10 @@ func (x *exchange) publishAndWait(r *http.Request, ev *tandem.Event, prefer http
 	switch i := slices.IndexFunc(x.replied, func(e tandem.Event) bool { return e.Type == want.typ }); {
 	case i >= 0:
 		reply = &x.replied[i]
+	case w == nil: // so it is for a repeat
 	case receipt.Duplicate == tandem.DuplicateYes:
-		reply = x.g.replies.search(ctx, x.route.respondTopics, receipt.Cursor, want)
-	case w != nil:
+		reply = x.g.replies.find(ctx, x.route.respondTopics, receipt.Cursor, want)
+	default:
 		reply = w.reply(ctx)
 	}
 	if reply == nil {

@@ -190,7 +190,9 @@ func (w *world) waiting() (n int) {
 	w.replies.mu.Lock()
 	defer w.replies.mu.Unlock()
 	for _, r := range w.replies.readers {
-		n += len(r.waiters)
+		for _, list := range r.waiters {
+			n += len(list)
+		}
 	}
 	return n
 }

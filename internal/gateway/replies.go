@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -26,7 +27,7 @@ type replies struct {
 
 // replyReader reads one set of topics while somebody waits.
 type replyReader struct {
-	waiters map[string]*waiter // by flow: a request has one
+	waiters map[string][]*waiter // by flow: one, and its repeats
 	cancel  context.CancelFunc
 	ready   chan struct{} // closed when it reads, or could not
 	err     error         // why not; before ready is closed
@@ -80,11 +81,11 @@ func (rs *replies) wait(ctx context.Context, sel eventlog.Selection, want wanted
 	r := rs.readers[w.key]
 	first := r == nil
 	if first {
-		r = &replyReader{waiters: map[string]*waiter{}, ready: make(chan struct{})}
+		r = &replyReader{waiters: map[string][]*waiter{}, ready: make(chan struct{})}
 		rs.readers[w.key] = r
 	}
 	w.reader = r
-	r.waiters[want.flow] = w
+	r.waiters[want.flow] = append(r.waiters[want.flow], w)
 	rs.mu.Unlock()
 	if first {
 		rs.open(r, sel)
@@ -141,9 +142,11 @@ func (rs *replies) read(ctx context.Context, r *replyReader, reader *eventlog.Re
 		rs.mu.Lock()
 		for i := range page.Events {
 			ev := &page.Events[i].Event
-			if w := r.waiters[ev.Meta.Flow]; w != nil && w.is(ev) {
-				reply := *ev // not the page: it would stay as long as the client reads
-				w.give(&reply)
+			for _, w := range r.waiters[ev.Meta.Flow] {
+				if w.is(ev) {
+					reply := *ev // not the page: it would stay as long as the client reads
+					w.give(&reply)
+				}
 			}
 		}
 		rs.mu.Unlock()
@@ -173,7 +176,11 @@ func (w *waiter) leave() {
 	w.of.mu.Lock()
 	defer w.of.mu.Unlock()
 	r := w.reader
-	delete(r.waiters, w.flow)
+	if rest := slices.DeleteFunc(r.waiters[w.flow], func(o *waiter) bool { return o == w }); len(rest) > 0 {
+		r.waiters[w.flow] = rest
+	} else {
+		delete(r.waiters, w.flow)
+	}
 	if len(r.waiters) == 0 && w.of.readers[w.key] == r {
 		delete(w.of.readers, w.key)
 		if r.cancel != nil { // not yet open: open's own waiter has not left
@@ -182,8 +189,22 @@ func (w *waiter) leave() {
 	}
 }
 
-// search looks for the reply to an event that was stored before, from the place behind it on; nil as in reply.
-func (rs *replies) search(ctx context.Context, sel eventlog.Selection, from tandem.Cursor, want wanted) *tandem.Event {
+// find waits for a reply that may be stored already, behind the event, which was repeated; nil as in reply.
+func (rs *replies) find(ctx context.Context, sel eventlog.Selection, from tandem.Cursor, want wanted) *tandem.Event {
+	w, err := rs.wait(ctx, sel, want)
+	if err != nil {
+		rs.logger.Warn("replies cannot be waited for", "error", err)
+		return nil
+	}
+	defer w.leave()
+	if reply := rs.stored(ctx, sel, from, want); reply != nil {
+		return reply
+	}
+	return w.reply(ctx)
+}
+
+// stored looks for a reply up to the end of the log; nil if there is none, or ctx is done or the gateway stops.
+func (rs *replies) stored(ctx context.Context, sel eventlog.Selection, from tandem.Cursor, want wanted) *tandem.Event {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer context.AfterFunc(rs.life, cancel)()
@@ -194,7 +215,7 @@ func (rs *replies) search(ctx context.Context, sel eventlog.Selection, from tand
 	}
 	defer reader.Close()
 	for {
-		page, err := reader.Next(ctx, tandem.Filter{}, 256)
+		page, err := reader.Read(ctx, tandem.Filter{}, 256)
 		if err != nil {
 			return nil
 		}
@@ -203,6 +224,9 @@ func (rs *replies) search(ctx context.Context, sel eventlog.Selection, from tand
 				reply := *ev
 				return &reply
 			}
+		}
+		if ctx.Err() != nil || !reader.More() {
+			return nil
 		}
 	}
 }
