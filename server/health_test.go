@@ -48,7 +48,8 @@ func TestHealthOfServices(t *testing.T) {
 	opts := server.Options{
 		Topics: []tandem.Topic{{Name: "orders", Partitions: 1}},
 		Services: []tandem.Service{{Name: "svc", URL: a.URL, Others: []string{b.URL}, Health: &tandem.Health{
-			Path: "/healthz", Interval: tandem.Duration(100 * time.Millisecond), Timeout: tandem.Duration(100 * time.Millisecond), Unhealthy: 2, Healthy: 1}}},
+			// Long enough that no check of a busy machine fails, let alone two in a row.
+			Path: "/healthz", Interval: tandem.Duration(time.Second), Timeout: tandem.Duration(time.Second), Unhealthy: 2, Healthy: 1}}},
 		Routes:        []gateway.Route{{Match: "GET /who", Service: "svc", Authorize: gateway.Authorizers{{Service: "svc"}}}},
 		Subscriptions: []tandem.Subscription{{Name: "sub", Topics: []string{"orders"}, Service: "svc", Path: "/deliveries"}},
 	}
@@ -128,5 +129,30 @@ func TestHealthOfServices(t *testing.T) {
 	until(t, "a to be back", is(a.URL))
 	until(t, "the subscription to go on", func() bool {
 		return strings.Contains(get(t, "http://"+s.APIAddr()+"/v1/subscriptions/sub"), `"state":"running"`) && a.delivered.Load()+b.delivered.Load() == 5
+	})
+}
+
+// TestImpatientClients: whoever waits for less than a service may take makes neither that unhealthy nor the breaker of its link open.
+func TestImpatientClients(t *testing.T) {
+	var called atomic.Int32
+	slow := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body) // else the server does not notice that the client leaves
+		called.Add(1)
+		<-r.Context().Done()
+	}))
+	t.Cleanup(slow.Close)
+	s := startServer(t, server.Options{
+		Topics: []tandem.Topic{{Name: "orders", Type: "order.placed", Source: "/orders"}},
+		Services: []tandem.Service{{Name: "slow", URL: slow.URL, Timeout: tandem.Duration(time.Hour), Health: &tandem.Health{
+			Path: "/healthz", Interval: tandem.Duration(time.Hour), Unhealthy: 2}}},
+		Subscriptions: []tandem.Subscription{{Name: "link", Topics: []string{"orders"}, Service: "slow", Path: "/orders", Mode: "request",
+			Breaker: tandem.Breaker{Failures: 2, Wait: tandem.Duration(time.Hour)}}},
+		Routes: []gateway.Route{{Match: "POST /orders", Topic: "orders", Type: "order.placed", Respond: &gateway.Respond{Type: "any", Timeout: tandem.Duration(50 * time.Millisecond)}}},
+	})
+	until(t, "calls that are cut off", func() bool {
+		if res, body := send(t, "POST", "http://"+s.PublicAddr()+"/orders", "application/json", "1"); res.StatusCode != http.StatusGatewayTimeout {
+			t.Fatalf("%s %s", res.Status, body)
+		}
+		return called.Load() > 4
 	})
 }

@@ -249,6 +249,7 @@ func TestRequestWaysIn(t *testing.T) {
 	opts.Routes = []gateway.Route{
 		{Match: "POST /orders", Topic: "orders", Type: "order.placed"},
 		{Match: "POST /paid", Topic: "orders", Type: "order.placed", Respond: &gateway.Respond{Type: "payments.done"}},
+		{Match: "POST /silent", Topic: "orders", Type: "order.placed", Respond: &gateway.Respond{Type: "nobody.says", Timeout: tandem.Duration(time.Hour)}},
 		{Match: "POST /begun", Topic: "orders", Type: "order.placed", Operation: &gateway.Operation{Spec: tandem.OperationSpec{Topics: []string{"orders"}, Succeed: []string{"payments.done"}}}},
 		{Match: "GET /operations/{id}", Operation: &gateway.Operation{Public: true}},
 	}
@@ -324,6 +325,10 @@ func TestRequestWaysIn(t *testing.T) {
 		}
 	}
 	called("respond", chain)
+	if res, body = send(t, "POST", public+"/silent", "application/json", "1"); res.StatusCode != 202 || !strings.Contains(body, `"duplicate":false`) {
+		t.Errorf("no link says what the route answers with: %s %s", res.Status, body)
+	}
+	called("respond without a reply", chain)
 	res, body = send(t, "POST", public+"/begun", "application/json", "1")
 	if res.StatusCode != 202 {
 		t.Errorf("operation: %s %s", res.Status, body)

@@ -30,6 +30,7 @@ type endpoint struct {
 	row     int    // failures since the last success
 	request uint64 // the last of them
 	tripped bool   // failing, by the breaker: any failure of a probe keeps it so
+	answers bool   // failing, by the checks of its service alone: the last probe was answered
 }
 
 // suspect notes a failure that may be the endpoint's and reports whether it is now.
@@ -178,7 +179,7 @@ func (r *result) logged() string {
 func (s *subscription) probeFailed(d *delivery, r result, now time.Time) {
 	e := &s.endpoint
 	d.probes++
-	e.reason = r.detail
+	e.reason, e.answers = r.detail, false
 	s.putBack(d)
 	if !e.probeAt.After(now) || s.policy().decl.Breaker.Wait == 0 {
 		s.probeAfter((d.probes-1)%probesPerEvent+1+d.probes/probesPerEvent, r, now)
@@ -243,7 +244,7 @@ func probeBefore(a, b *delivery) bool {
 func (s *subscription) probeAnswered() {
 	if service := s.policy().decl.Service; service != "" {
 		if ok, reason := s.m.opts.Healthy(service); !ok {
-			s.endpoint.reason, s.endpoint.tripped = reason, false
+			s.endpoint.reason, s.endpoint.tripped, s.endpoint.answers = reason, false, true
 			s.probeAfter(1, result{}, time.Now())
 			s.poke()
 			return
@@ -252,11 +253,16 @@ func (s *subscription) probeAnswered() {
 	s.endpointBack()
 }
 
-// Recovered says that a service takes requests again: those who wait for it send a probe at once, unless a breaker has them wait.
+// Recovered says that a service takes requests again: those who wait for it send a probe at once, unless a breaker has them wait; those whose last
+// probe was answered go on, since there may be nothing left to probe with.
 func (m *Manager) Recovered(service string) {
 	for _, s := range m.sorted() {
 		s.mu.Lock()
-		if p := s.policy(); s.endpoint.failing && p.decl.Service == service && p.decl.Breaker.Wait == 0 {
+		switch p := s.policy(); {
+		case !s.endpoint.failing || p.decl.Service != service:
+		case s.endpoint.answers:
+			s.endpointBack()
+		case p.decl.Breaker.Wait == 0:
 			s.endpoint.probeAt = time.Time{}
 			s.kick()
 			s.poke()
@@ -269,7 +275,7 @@ func (m *Manager) Recovered(service string) {
 func (s *subscription) endpointBack() {
 	e := &s.endpoint
 	s.m.opts.Logger.Info("delivery: the endpoint is back", "subscription", s.name, "after", time.Since(e.since))
-	e.failing, e.wantsMore, e.reason, e.probeAt, e.row, e.tripped = false, false, "", time.Time{}, 0, false
+	e.failing, e.wantsMore, e.reason, e.probeAt, e.row, e.tripped, e.answers = false, false, "", time.Time{}, 0, false, false
 	s.pokeFeed()
 	s.poke()
 }

@@ -21,7 +21,7 @@ const (
 	failed              // try again; says nothing about other keys
 	troubled            // try again; the endpoint may be the cause: timeout, 5xx, 429, a broken exchange
 	unreachable         // try again; the endpoint is the cause: nothing could be sent
-	aborted             // ended by Stop
+	aborted             // ended by Stop, or with the chain that a request is part of
 	lapsed              // a lease was over before it was acknowledged: try again
 	released            // a client gave its lease back: try again
 	exhausted           // no attempt was made: the attempts are used up

@@ -107,11 +107,11 @@ func (l *requestLink) Call(ctx context.Context, rec *tandem.Record) chain.Answer
 	}
 	s := l.s
 	at := time.Now()
-	epoch, why := s.admitsRequest(l.policy, at)
+	epoch, probe, why := s.admitsRequest(l.policy, at)
 	if why != "" {
 		return chain.Answer{Outcome: tandem.LinkUnavailable, At: at, Reason: why, Detail: why}
 	}
-	j := job{d: &delivery{epoch: epoch}, rec: rec, name: s.name, attempt: 1, policy: l.policy, decl: l.policy.decl}
+	j := job{d: &delivery{epoch: epoch}, rec: rec, name: s.name, attempt: 1, probe: probe, policy: l.policy, decl: l.policy.decl}
 	a := l.send(ctx, &j)
 	a.At = at
 	return a
@@ -122,14 +122,20 @@ func (l *requestLink) send(ctx context.Context, j *job) chain.Answer {
 	target, err := s.target.get(ctx, s, j.decl)
 	if err != nil {
 		r := result{verdict: unreachable, detail: "no target: " + err.Error()}
-		s.requestEnded(l.policy, &r)
+		if ctx.Err() != nil {
+			r.verdict = aborted
+		}
+		s.requestEnded(j, &r)
 		return chain.Answer{Outcome: tandem.LinkUnavailable, Reason: "it has no target", Detail: r.detail}
 	}
 	m := j.message()
 	m.MaxAttempts, m.Unstored = 1, true
 	got := webhook.Send(ctx, target, &m)
 	r := s.judge(j, &got)
-	s.requestEnded(l.policy, &r)
+	if got.Err != nil && !got.Timeout && ctx.Err() != nil {
+		r.verdict = aborted
+	}
+	s.requestEnded(j, &r)
 	return chain.Answer{Outcome: linkOutcome(r.verdict, &got), Reason: reasonOf(&r, &got), Detail: r.detail, Status: got.Status, Took: got.Took,
 		Replies: r.replies, RetryAfter: r.retryAfter}
 }
@@ -169,26 +175,27 @@ type requestBreaker struct {
 	times int       // how often it closed since the last success
 }
 
-// admitsRequest begins a request, or says why none is made.
-func (s *subscription) admitsRequest(p *policy, now time.Time) (epoch uint64, why string) {
+// admitsRequest begins a request, or says why none is made. A probe is to show whether the endpoint is well again.
+func (s *subscription) admitsRequest(p *policy, now time.Time) (epoch uint64, probe bool, why string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch g := &s.breaker; {
 	case s.cancel == nil || s.draining:
-		return 0, "it is not running"
+		return 0, false, "it is not running"
 	case s.paused():
 		state, reason := s.state()
-		return 0, "it is " + state + ": " + reason
+		return 0, false, "it is " + state + ": " + reason
 	case p.decl.Service != "" && !s.healthy(p.decl.Service):
-		return 0, "its service is unhealthy"
+		return 0, false, "its service is unhealthy"
 	case p.decl.Breaker.Failures == 0 || g.opens.IsZero():
 	case now.Before(g.opens):
-		return 0, "its breaker is open"
+		return 0, false, "its breaker is open"
 	default:
+		probe = true
 		g.opens = now.Add(p.breakerWait(g.times)) // for the others, until this one shows how it is
 	}
 	s.sending++
-	return s.config.Epoch, ""
+	return s.config.Epoch, probe, ""
 }
 
 func (s *subscription) healthy(service string) bool {
@@ -204,22 +211,28 @@ func (p *policy) breakerWait(n int) time.Duration {
 	return p.probeWait(n, 0)
 }
 
-func (s *subscription) requestEnded(p *policy, r *result) {
+// requestEnded takes the result of a request. One that ended with its chain says nothing of the endpoint: the client chose how long that lasts.
+func (s *subscription) requestEnded(j *job, r *result) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.sending--
 	s.counts.add(r)
-	g := &s.breaker
-	if !r.verdict.isFailure() {
-		if r.verdict == delivered {
-			s.delivered++
-		} else {
-			s.failures++
+	if r.verdict == delivered {
+		s.delivered++
+	} else {
+		s.failures++
+	}
+	p, g := j.policy, &s.breaker
+	switch {
+	case r.verdict == aborted:
+		if j.probe && !g.opens.IsZero() {
+			g.opens = time.Now() // the next one is a probe in its place
 		}
+		return
+	case !r.verdict.isFailure():
 		*g = requestBreaker{}
 		return
 	}
-	s.failures++
 	g.row++
 	if limit := p.decl.Breaker.Failures; limit > 0 && g.row >= limit {
 		g.times++

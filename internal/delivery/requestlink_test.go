@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -188,6 +189,44 @@ func TestRequestBreaker(t *testing.T) {
 		b.start(s)
 		if moved := b.rows(tandem.DeliveryQuery{State: tandem.DeliveryFailed}); len(moved) != len(rows) {
 			t.Errorf("%d of %d rows in a copy of the log", len(moved), len(rows))
+		}
+	})
+}
+
+// TestRequestCutOff: time that the client cut off says nothing of the endpoint, and the whole of an attempt's own does.
+func TestRequestCutOff(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		b.linked()
+		s := requestSub("s")
+		s.Breaker = tandem.Breaker{Failures: 2, Wait: tandem.Duration(10 * time.Second)}
+		s.Timeout = tandem.Duration(5 * time.Second)
+		b.start(s)
+		f.set(func(attemptSeen) *http.Response {
+			resp := status(204)
+			resp.Header.Set("X-Wait", "1m")
+			return resp
+		})
+		ask := func(patience time.Duration, calls int) {
+			t.Helper()
+			ctx, cancel := context.WithTimeout(b.ctx, patience)
+			defer cancel()
+			_, err := b.opts.Chain.Publish(ctx, &eventlog.Tx{Events: []eventlog.TopicEvent{{Topic: "orders", Event: event("a")}}})
+			if outcomeOf(err) == "" || len(f.all()) != calls {
+				t.Errorf("%v, and %d calls, want %d", err, len(f.all()), calls)
+			}
+		}
+		for i := range 4 {
+			ask(time.Second, i+1)
+		}
+		ask(time.Minute, 5)
+		ask(time.Second, 6) // in between it is no success either
+		ask(time.Minute, 7)
+		ask(time.Minute, 7) // the breaker is open
+		b.wait(11 * time.Second)
+		ask(time.Second, 8) // a probe that shows nothing
+		f.set(nil)
+		if _, _, err := b.ask("a"); err != nil {
+			t.Errorf("after it: %v", err)
 		}
 	})
 }

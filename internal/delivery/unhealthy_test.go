@@ -101,6 +101,25 @@ func TestWrongCheck(t *testing.T) {
 	})
 }
 
+// TestRecoveredBehindTheLast: a service that answered the last probe there was is no failing endpoint when it has recovered.
+func TestRecoveredBehindTheLast(t *testing.T) {
+	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {
+		healthy := b.unwell()
+		f.set(nil)
+		b.start(sub("s"))
+		b.publish("a")
+		b.wait(time.Minute)
+		if st := b.status("s"); st.State != "failing" || st.Delivered != 1 || st.Lag != 0 {
+			t.Fatalf("status %+v", st)
+		}
+		healthy.Store(true)
+		b.m.Recovered("svc")
+		if st := b.status("s"); st.State != "running" || st.Reason != "" {
+			t.Errorf("status %+v", st)
+		}
+	})
+}
+
 // TestThrough: requests to a service go through what the options say, requests to a URL do not.
 func TestThrough(t *testing.T) {
 	inBubble(t, func(t *testing.T, b *bed, f *endpointFake) {

@@ -217,7 +217,8 @@ func (x *exchange) publishOperation(r *http.Request, ev *tandem.Event) error {
 	return nil
 }
 
-// publishAndWait stores the event and answers with the data of its reply or, when the time is out, that it is stored.
+// publishAndWait stores the event and answers with the data of its reply or, when the time is out, that it is stored. Request links have said all there
+// is to say when it is stored: nothing is waited for then.
 func (x *exchange) publishAndWait(r *http.Request, ev *tandem.Event, prefer httpx.Prefer) error {
 	timeout := x.route.respondTimeout
 	if prefer.HasWait && prefer.Wait < timeout {
@@ -251,11 +252,12 @@ func (x *exchange) publishAndWait(r *http.Request, ev *tandem.Event, prefer http
 		want.flow = x.flow
 	}
 	var reply *tandem.Event
-	if i := slices.IndexFunc(x.replied, func(e tandem.Event) bool { return e.Type == want.typ }); i >= 0 {
+	switch i := slices.IndexFunc(x.replied, func(e tandem.Event) bool { return e.Type == want.typ }); {
+	case i >= 0:
 		reply = &x.replied[i]
-	} else if w == nil || receipt.Duplicate == tandem.DuplicateYes {
+	case receipt.Duplicate == tandem.DuplicateYes:
 		reply = x.g.replies.search(ctx, x.route.respondTopics, receipt.Cursor, want)
-	} else {
+	case w != nil:
 		reply = w.reply(ctx)
 	}
 	if reply == nil {

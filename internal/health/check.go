@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -22,12 +23,15 @@ func checkURL(base, path string) (*url.URL, error) {
 	if err != nil {
 		return nil, err
 	}
-	u.Path, u.RawPath, u.RawQuery = strings.TrimSuffix(u.Path, "/")+ref.Path, "", ref.RawQuery
-	return u, nil
+	escaped := strings.TrimSuffix(u.EscapedPath(), "/") + ref.EscapedPath()
+	u.Path, err = url.PathUnescape(escaped)
+	u.RawPath, u.RawQuery = escaped, ref.RawQuery
+	return u, err
 }
 
 // checks checks a base URL until ctx is done. The first check comes at a random time within the interval, so that a start or a reload does not
-// send all of them at once, and the others follow a tenth earlier or later than declared, so that many servers do not fall into step.
+// send all of them at once. Each other one comes an interval after the one before has ended, a tenth earlier or later, so that many servers do not fall
+// into step.
 func (s *Services) checks(ctx context.Context, svc *service, b *base) {
 	interval := time.Duration(svc.health.Interval)
 	timer := time.NewTimer(rand.N(interval))
@@ -54,7 +58,11 @@ func (s *Services) check(ctx context.Context, svc *service, b *base) error {
 	defer cancel()
 	req := (&http.Request{Method: http.MethodGet, URL: b.check, Host: b.check.Host, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1,
 		Header: http.Header{"User-Agent": {s.opts.UserAgent}}}).WithContext(ctx)
-	res, err := s.opts.Transport.RoundTrip(req)
+	transport := s.opts.Transport
+	if transport == nil {
+		transport = fresh(ctx)
+	}
+	res, err := transport.RoundTrip(req)
 	switch {
 	case err != nil && ctx.Err() != nil:
 		return errors.New("no answer within " + svc.health.Timeout.String())
@@ -67,6 +75,19 @@ func (s *Services) check(ctx context.Context, svc *service, b *base) error {
 		return errors.New("status " + strconv.Itoa(res.StatusCode))
 	}
 	return nil
+}
+
+// fresh returns a transport for one request, whose connection lasts no longer than ctx. Package http goes on to make a connection that nobody waits
+// for any more, so one to a host that says nothing would stay.
+func fresh(ctx context.Context) *http.Transport {
+	dial := func(_ context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(ctx, network, address)
+		if err == nil {
+			context.AfterFunc(ctx, func() { conn.Close() })
+		}
+		return conn, err
+	}
+	return &http.Transport{DialContext: dial, DisableKeepAlives: true, DisableCompression: true}
 }
 
 // checked counts a check. Called with mu held.

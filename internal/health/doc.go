@@ -5,5 +5,6 @@
 // again: a service that is about to stop may fail its checks and still answer, and is left alone all the same. What a check finds out is lost at a
 // restart; a reload keeps it for services whose base URLs and checks stay.
 //
-// There is one goroutine for each base URL that is checked, and none for the others. Stop ends them all.
+// There is one goroutine for each base URL that is checked, and none for the others; a check under way has those of its connection, which it closes
+// when it ends. Stop ends the checks.
 package health

@@ -4,7 +4,6 @@ import (
 	"context"
 	"log/slog"
 	"maps"
-	"net"
 	"net/http"
 	"net/url"
 	"reflect"
@@ -22,7 +21,7 @@ import (
 type Options struct {
 	// Changed is called when a service has become healthy or unhealthy as a whole. It must not block.
 	Changed func(service string, healthy bool)
-	// Transport carries the checks; nil means one that makes a connection for each, since whether one can be made is part of the question.
+	// Transport carries the checks; nil means a connection for each, which ends with it, since whether one can be made is part of the question.
 	Transport http.RoundTripper
 	Metrics   prometheus.Registerer // nil means none
 	UserAgent string                // of the checks; empty means "Tandem"
@@ -75,9 +74,6 @@ func New(opts Options) *Services {
 	if opts.UserAgent == "" {
 		opts.UserAgent = "Tandem"
 	}
-	if opts.Transport == nil {
-		opts.Transport = &http.Transport{DialContext: (&net.Dialer{}).DialContext, DisableKeepAlives: true, DisableCompression: true}
-	}
 	s := &Services{opts: opts, byName: map[string]*service{}}
 	s.life, s.end = context.WithCancel(context.Background())
 	if opts.Metrics != nil {
@@ -89,6 +85,13 @@ func New(opts Options) *Services {
 // Apply takes the place of the services before. What is known of those that did not change, but for their timeout, is kept. list was checked
 // (tandem.Service.Check).
 func (s *Services) Apply(list []tandem.Service) {
+	for _, name := range s.replace(list) {
+		s.opts.Changed(name, true)
+	}
+}
+
+// replace returns the services that were unhealthy, and are so no more since their checks are gone or begin anew.
+func (s *Services) replace(list []tandem.Service) (well []string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	old := s.byName
@@ -105,9 +108,12 @@ func (s *Services) Apply(list []tandem.Service) {
 		}
 		s.byName[decl.Name] = s.begin(decl)
 	}
-	for _, gone := range old {
-		gone.end()
+	for name, gone := range old {
+		if gone.end(); !gone.healthy() {
+			well = append(well, name)
+		}
 	}
+	return well
 }
 
 // begin starts the checks of a service.

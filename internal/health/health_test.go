@@ -193,7 +193,7 @@ func TestRequests(t *testing.T) {
 		cause  error
 		body   io.Reader
 	}
-	left, slow := context.Canceled, tandem.Errorf(tandem.CodeTimeout, "slow")
+	left, short, slow := context.Canceled, context.DeadlineExceeded, tandem.Errorf(tandem.CodeTimeout, "slow")
 	for name, c := range map[string]struct {
 		calls []call
 		want  string // in the reason; empty: healthy
@@ -203,7 +203,8 @@ func TestRequests(t *testing.T) {
 		"a success":        {[]call{{status: 503}, {status: 503}, {status: 404}, {status: 503}, {status: 503}}, ""},
 		"other statuses":   {[]call{{status: 500}, {status: 500}, {status: 500}, {status: 429}}, ""},
 		"no connection":    {[]call{{status: -1}, {status: -1}, {status: -1}}, "connection refused"},
-		"no answer":        {[]call{{cause: slow}, {cause: context.DeadlineExceeded}, {cause: slow}}, "no answer in time"},
+		"no answer":        {[]call{{cause: slow}, {cause: slow}, {cause: slow}}, "no answer in time"},
+		"short patience":   {[]call{{cause: short}, {cause: short}, {cause: short}, {cause: short}}, ""},
 		"clients that go":  {[]call{{cause: left}, {cause: left}, {cause: left}, {cause: errors.New("stopping")}}, ""},
 		"bodies of others": {[]call{{status: 1, body: errorReader{}}, {status: 1, body: errorReader{}}, {status: 1, body: errorReader{}}}, ""},
 		"broken answers":   {[]call{{status: 1}, {status: 1}, {status: 1}}, "broke off"},
@@ -352,6 +353,11 @@ func TestReload(t *testing.T) {
 		w.want(t, "payments", false, strings.Replace(reason, "/healthz", "/other", 1))
 		w.Apply(nil)
 		w.want(t, "payments", true, "")
+		w.Apply([]tandem.Service{payments()}) // it begins as healthy, and ends as that
+		w.Apply(nil)
+		if got := fmt.Sprint(w.changes); got != "[paymentsfalse paymentstrue paymentsfalse paymentstrue]" {
+			t.Errorf("changes %s", got)
+		}
 		n := len(w.town.of("a"))
 		after(time.Minute)
 		if len(w.town.of("a")) != n {

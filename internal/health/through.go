@@ -123,7 +123,8 @@ func (b *base) answered(svc *service, failure string) (healthy bool, reason stri
 }
 
 // judge tells what an answer, or none, says of the service: the failure, "" for none. It does not count when the client or this server ended the
-// request, or when the client's body may be what broke off.
+// request, or when the client's body may be what broke off. Whoever makes a request says with a cause of CodeTimeout that the service had all the
+// time it was promised; a bare deadline is what a client was willing to wait.
 func judge(req *http.Request, res *http.Response, err error) (failure string, counts bool) {
 	if err == nil {
 		switch res.StatusCode {
@@ -134,7 +135,7 @@ func judge(req *http.Request, res *http.Response, err error) (failure string, co
 	}
 	if req.Context().Err() != nil {
 		cause := context.Cause(req.Context())
-		return "no answer in time", errors.Is(cause, context.DeadlineExceeded) || tandem.CodeOf(cause) == tandem.CodeTimeout
+		return "no answer in time", tandem.CodeOf(cause) == tandem.CodeTimeout
 	}
 	var op *net.OpError
 	if errors.As(err, &op) && op.Op == "dial" {

@@ -17,12 +17,14 @@ const (
 )
 
 // NotModified answers a GET or HEAD with 304 and reports true where If-None-Match names etag, "" being no tag (RFC 9110, sections 13.1.2 and
-// 15.4.5). Otherwise the answer is still to be written; ETag and Cache-Control are set in both cases. What else a 304 is to say, such as
+// 15.4.5). Otherwise the answer is still to be written; Cache-Control and ETag, if there is one, are set in both cases. What else a 304 is to say, such as
 // Retry-After or the next place, is set before.
 func NotModified(w http.ResponseWriter, r *http.Request, etag, cache string) bool {
 	h := w.Header()
 	h.Set("Cache-Control", cache)
-	h.Set("ETag", etag)
+	if etag != "" {
+		h.Set("ETag", etag)
+	}
 	if !Has(r, etag) {
 		return false
 	}
@@ -92,10 +94,13 @@ func declared(values []string) []string {
 	return out
 }
 
-// matchETag compares strongly (If-Match) or weakly (If-None-Match), RFC 9110, section 8.8.3.2.
+// matchETag compares strongly (If-Match) or weakly (If-None-Match), RFC 9110, section 8.8.3.2. A * names whatever is there, and nothing within a list.
 func matchETag(values []string, etag string, weak bool) bool {
 	if etag == "" {
 		return false
+	}
+	if len(values) == 1 && values[0] == "*" {
+		return true
 	}
 	for _, line := range values {
 		for part := range strings.SplitSeq(line, ",") {
@@ -103,7 +108,7 @@ func matchETag(values []string, etag string, weak bool) bool {
 			if weak {
 				part = strings.TrimPrefix(part, "W/")
 			}
-			if part == "*" || part == strings.TrimPrefix(etag, "W/") && (weak || !strings.HasPrefix(etag, "W/")) {
+			if part == strings.TrimPrefix(etag, "W/") && (weak || !strings.HasPrefix(etag, "W/")) {
 				return true
 			}
 		}

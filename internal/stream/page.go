@@ -39,7 +39,7 @@ func (s *Streams) servePage(w http.ResponseWriter, r *http.Request, sel eventlog
 	}
 	p.add(reader, page)
 	h := w.Header()
-	if !p.full() && q.wait > 0 && r.Method != http.MethodHead && (len(p.Events) == 0 && p.Gap == nil || httpx.Has(r, tags.of(&p))) {
+	if !p.full() && q.wait > 0 && (len(p.Events) == 0 && p.Gap == nil || httpx.Has(r, tags.of(&p))) {
 		if page, err = s.poll(r.Context(), reader, ask.Filter, q, c, p.max-len(p.Events)); err != nil {
 			return err
 		}

@@ -153,4 +153,14 @@ func TestHead(t *testing.T) {
 			t.Errorf("%s: %s %v", accept, resp.Status, resp.Header)
 		}
 	}
+	req, _ := http.NewRequest("HEAD", h.srv.URL+"/?topic=a", nil)
+	req.Header.Set("Prefer", "wait=300")
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		t.Fatal(err)
+	}
+	resp.Body.Close()
+	if resp.Header.Get("Preference-Applied") != "" || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("it did not wait, and says %v", resp.Header)
+	}
 }

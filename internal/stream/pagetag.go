@@ -15,7 +15,7 @@ type answer struct {
 	more bool // there is more behind it, whatever comes
 }
 
-// add takes what was read next. A gap behind events is left to the next page.
+// add takes what was read next. A gap behind events is left to the next page; one behind another widens it.
 func (p *answer) add(r *eventlog.Reader, page tandem.Page) {
 	if page.Gap != nil && len(p.Events) > 0 {
 		p.more = true
@@ -23,7 +23,11 @@ func (p *answer) add(r *eventlog.Reader, page tandem.Page) {
 	}
 	p.Events, p.Cursor, p.more = append(p.Events, page.Events...), page.Cursor, r.More()
 	if page.Gap != nil {
-		p.Gap = page.Gap
+		gap := *page.Gap
+		if p.Gap != nil {
+			gap.From = p.Gap.From
+		}
+		p.Gap = &gap
 	}
 }
 

@@ -89,6 +89,9 @@ func parseQuery(r *http.Request) (query, error) {
 		}
 	}
 	q.parseWait(r.Header, bad)
+	if r.Method == http.MethodHead {
+		q.wait, q.prefer = 0, false // it asks how things are
+	}
 	if len(bad.Fields) > 0 {
 		return q, bad
 	}

@@ -23,7 +23,7 @@ import (
 // over where that is possible, and returns while the stream goes on.
 func (s *Streams) Serve(w http.ResponseWriter, r *http.Request, ask tandem.StreamRequest) {
 	w.Header().Set("Cache-Control", "no-store")
-	w.Header().Set("Vary", "Accept")
+	w.Header().Set("Vary", "Accept, Authorization") // a page is kept for long: not for the next who logs in
 	q, err := parseQuery(r)
 	if err == nil {
 		err = s.serve(w, r, &ask, &q)

@@ -22,7 +22,7 @@ const (
 // for no limit, and allowed is how many there may be then, zero for as many as one likes. It waits for the answer, Target.Timeout or
 // the end of ctx. Codes: Upstream (it does not want any, or cannot be asked); or the error of ctx.
 func Handshake(ctx context.Context, t *Target, origin string, rate float64) (allowed float64, err error) {
-	limited, cancel := context.WithTimeout(ctx, t.Timeout)
+	limited, cancel := context.WithTimeoutCause(ctx, t.Timeout, errSlow)
 	defer cancel()
 	f := newFields()
 	f.set("User-Agent", t.UserAgent)
@@ -38,7 +38,7 @@ func Handshake(ctx context.Context, t *Target, origin string, rate float64) (all
 	denied := func(format string, args ...any) (float64, error) {
 		return 0, &tandem.Error{Code: tandem.CodeUpstream, Op: "handshake", Err: tandem.Errorf(tandem.CodeUpstream, format, args...)}
 	}
-	a.classify(ctx, limited)
+	a.classify(limited)
 	switch {
 	case a.Err != nil:
 		return denied("%s", a.Excerpt())

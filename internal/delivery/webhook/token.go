@@ -82,7 +82,7 @@ func (s *Tokens) Token(ctx context.Context) (string, error) {
 	switch {
 	case err == nil:
 		s.token, s.from, s.until, s.err = token, now, now.Add(life-min(life/10, 30*time.Second)), nil
-	case errors.Is(ctx.Err(), context.Canceled): // says nothing about the endpoint
+	case ctx.Err() != nil && !errors.Is(context.Cause(ctx), errSlow): // says nothing about the endpoint
 		return "", ctx.Err()
 	default:
 		s.err, s.failed = err, now

@@ -81,26 +81,29 @@ func SendBatch(ctx context.Context, t *Target, all []Message) Answer {
 	return send(ctx, t, func(now time.Time) (http.Header, []byte) { return batch(t, all, now) })
 }
 
+// errSlow ends an attempt that had all of Target.Timeout, and no other: who watches the transport tells by its code that the endpoint was slow.
+var errSlow = tandem.Errorf(tandem.CodeTimeout, "no answer in time")
+
 func send(ctx context.Context, t *Target, build func(now time.Time) (http.Header, []byte)) Answer {
 	start := time.Now()
-	limited, cancel := context.WithTimeout(ctx, t.Timeout)
+	limited, cancel := context.WithTimeoutCause(ctx, t.Timeout, errSlow)
 	defer cancel()
 	header, body := build(start)
 	a := authorized(limited, t, http.MethodPost, header, body)
 	a.Took = time.Since(start)
-	a.classify(ctx, limited)
+	a.classify(limited)
 	return a
 }
 
-// classify says what kind of error there was: ctx is that of the caller, limited that with the time of the attempt.
-func (a *Answer) classify(ctx, limited context.Context) {
+// classify says what kind of error there was: limited is the context with the time of the attempt.
+func (a *Answer) classify(limited context.Context) {
 	if a.Err == nil {
 		return
 	}
 	var dial *net.OpError
 	var dns *net.DNSError
 	a.Connect = a.Connect || errors.As(a.Err, &dial) && dial.Op == "dial" || errors.As(a.Err, &dns)
-	a.Timeout = !a.Connect && ctx.Err() == nil && limited.Err() != nil
+	a.Timeout = !a.Connect && errors.Is(context.Cause(limited), errSlow)
 }
 
 // authorized makes an exchange with a token where the target wants one, and a second one with a new token if the first is refused.

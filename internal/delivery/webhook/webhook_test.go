@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
@@ -105,6 +106,39 @@ func TestTimeout(t *testing.T) {
 	if a.Err == nil || !a.Timeout || a.Connect || a.Excerpt() != "no answer in time" {
 		t.Fatalf("%+v", a)
 	}
+}
+
+// TestTimeoutCause: who watches the transport can tell the time of the attempt from that of the caller.
+func TestTimeoutCause(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var cause error
+		target := &Target{URL: oneURL(t, "http://x/"), Timeout: time.Second, Transport: roundTrip(func(r *http.Request) (*http.Response, error) {
+			<-r.Context().Done()
+			cause = context.Cause(r.Context())
+			return nil, cause
+		})}
+		if a := Send(t.Context(), target, message()); !a.Timeout || tandem.CodeOf(cause) != tandem.CodeTimeout {
+			t.Errorf("the attempt's: %+v, %v", a, cause)
+		}
+		if _, err := Handshake(t.Context(), target, "here", 0); err == nil || tandem.CodeOf(cause) != tandem.CodeTimeout {
+			t.Errorf("of a handshake: %v, %v", err, cause)
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if a := Send(ctx, target, message()); a.Err == nil || a.Timeout || cause != context.DeadlineExceeded {
+			t.Errorf("the caller's: %+v, %v", a, cause)
+		}
+		// Nor is the endpoint of tokens left alone for it.
+		target.Tokens = NewTokens(OAuth2{TokenURL: "http://t/"}, target.Transport)
+		soon, cancel := context.WithTimeout(t.Context(), time.Millisecond)
+		defer cancel()
+		if a := Send(soon, target, message()); a.Err == nil {
+			t.Errorf("without a token: %+v", a)
+		}
+		if _, err := target.Tokens.known(); err != nil {
+			t.Errorf("the endpoint of tokens failed: %v", err)
+		}
+	})
 }
 
 func TestTimeoutOfTheBody(t *testing.T) {
