@@ -2,6 +2,7 @@ package kafkalog
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -113,12 +114,34 @@ func (s *SASL) mechanism() sasl.Mechanism {
 		}
 		return scram.Sha512(auth)
 	case saslOAuth:
-		return oauth.Oauth(func(ctx context.Context) (oauth.Auth, error) {
+		return bearer{oauth.Oauth(func(ctx context.Context) (oauth.Auth, error) {
 			p, err := secret(ctx)
 			return oauth.Auth{Token: p}, err
-		})
+		})}
 	}
 	return nil
+}
+
+// bearer is OAUTHBEARER (RFC 7628), and says why a broker does not take a token, which the client's own does not.
+type bearer struct{ sasl.Mechanism }
+
+func (b bearer) Authenticate(ctx context.Context, host string) (sasl.Session, []byte, error) {
+	_, first, err := b.Mechanism.Authenticate(ctx, host)
+	return bearerSession{}, first, err
+}
+
+type bearerSession struct{}
+
+// Challenge takes the answer to the token: none, or what is wrong with it in JSON (section 3.2.2), of which no more than the code is shown.
+func (bearerSession) Challenge(answer []byte) (done bool, next []byte, err error) {
+	if len(answer) == 0 {
+		return true, nil, nil
+	}
+	var wrong struct {
+		Status string `json:"status"`
+	}
+	_ = json.Unmarshal(answer, &wrong) // the code is empty then
+	return false, nil, fmt.Errorf("the broker does not take the token, with the status %.50q: see that it is for this broker and not expired", wrong.Status)
 }
 
 // clientLog passes on what the client warns of. It tells of every broken connection, which Health and errors tell of, too: so at debug level.

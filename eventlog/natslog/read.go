@@ -2,9 +2,13 @@ package natslog
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
+	"fmt"
 	"sort"
 	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
@@ -91,7 +95,7 @@ type page struct {
 	max, maxBytes int
 	dst           []tandem.Record
 	count, bytes  int
-	full          bool // the next event would be too much
+	full          bool // another event would be too much
 }
 
 func (g *page) add(r *tandem.Record) bool {
@@ -103,6 +107,7 @@ func (g *page) add(r *tandem.Record) bool {
 	g.dst = append(g.dst, *r)
 	g.bytes += n
 	g.count++
+	g.full = g.bytes >= g.maxBytes
 	return true
 }
 
@@ -111,7 +116,7 @@ func (g *page) fromTail(p *partition, from uint64) (next, end uint64) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	from = max(from, p.first)
-	for i, ok := p.tail.holds(from); ok && g.count < g.max; i, ok = i+1, i+1 < len(p.tail.records) {
+	for i, ok := p.tail.holds(from); ok && g.count < g.max && !g.full; i, ok = i+1, i+1 < len(p.tail.records) {
 		if !g.add(&p.tail.records[i]) {
 			break
 		}
@@ -126,18 +131,20 @@ var errEnough = errors.New("enough")
 func (e *Engine) fetch(ctx context.Context, p *partition, from, end uint64, g *page) (uint64, error) {
 	asked := from
 	err := e.readOn(ctx, p.stream, from, end, min(g.max-g.count, int(min(end-from, getBatch))), g.maxBytes-g.bytes+4096, func(m *stored) error {
+		if m.seq > from {
+			if err := e.confirmGone(ctx, p, from, m.seq); err != nil {
+				return err
+			}
+			from = min(m.seq, end)
+			p.removed(from) // what lies before is gone: whoever reads it is told so
+		}
 		if m.seq >= end {
-			p.removed(end)
-			from = end
 			return errEnough
 		}
 		rec := tandem.Record{Seq: m.seq, Position: tandem.Position{Topic: p.name, Partition: p.index, Offset: m.seq}}
 		decode(m, &rec)
 		if !g.add(&rec) {
 			return errEnough
-		}
-		if m.seq > from {
-			p.removed(m.seq) // what lies before is gone: whoever reads it is told so
 		}
 		from = m.seq + 1
 		return nil
@@ -158,6 +165,36 @@ func (e *Engine) fetch(ctx context.Context, p *partition, from, end uint64, g *p
 		return first, nil
 	}
 	return from, errBehind
+}
+
+// confirmGone asks the leader of a stream whether nothing is left from a sequence to before another. Any server with the stream, and a mirror of it,
+// may answer a direct get or have a consumer, also one that has lost messages, or does not have them yet. Only the leader's word removes events.
+func (e *Engine) confirmGone(ctx context.Context, p *partition, from, before uint64) error {
+	ctx, cancel := context.WithTimeout(ctx, e.opts.Timeout)
+	defer cancel()
+	body, err := json.Marshal(map[string]any{"seq": from, "next_by_subj": ">"})
+	if err != nil {
+		return err
+	}
+	m, err := e.nc.RequestWithContext(ctx, "$JS.API.STREAM.MSG.GET."+p.stream, body)
+	if err != nil {
+		return err
+	}
+	var answer struct {
+		Message struct {
+			Seq uint64 `json:"seq"`
+		} `json:"message"`
+		Error *jetstream.APIError `json:"error"`
+	}
+	switch err := json.Unmarshal(m.Data, &answer); {
+	case err != nil:
+		return err
+	case answer.Error != nil && answer.Error.ErrorCode != jetstream.JSErrCodeMessageNotFound:
+		return answer.Error
+	case answer.Error == nil && answer.Message.Seq < before:
+		return fmt.Errorf("%w: it answers with %d, and the stream has %d", errBehind, before, answer.Message.Seq)
+	}
+	return nil
 }
 
 // OffsetAt implements driver.Driver. Times of acceptance rise with the offsets, but for what was accepted at the same moment, so it halves the

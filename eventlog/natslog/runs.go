@@ -27,7 +27,7 @@ type runs struct {
 	idle   []*run // of which nobody reads, those that were read last at the end
 	open   int    // consumers, also of runs that are not idle
 	closed bool
-	later  time.Time // no consumer is made before: the last one could not be
+	later  time.Time // no consumer is made before: the last one could not be, or gave nothing
 }
 
 const (
@@ -46,7 +46,8 @@ type run struct {
 	stream string
 	next   uint64 // sequence from which nothing was given out
 	used   time.Time
-	again  bool // it was gone on from before
+	again  bool      // it was gone on from before
+	direct time.Time // no consumer is made for it before
 
 	// The consumer, if there is one.
 	name    string
@@ -80,11 +81,14 @@ func (e *Engine) readOn(ctx context.Context, stream string, from, end uint64, co
 	}
 	if r.sub != nil {
 		why, err := r.read(ctx, e.runs.wait(), count, maxBytes, took)
+		if errors.Is(err, errBehind) { // the server that has the consumer is: another may have more
+			why = err
+		}
 		if why == nil {
 			return err
 		}
 		e.log.Debug("a consumer is given up", "stream", stream, "next", r.next, "error", why)
-		if e.runs.stop(r); r.next > from || ctx.Err() != nil {
+		if e.runs.giveUp(r, why); r.next > from || ctx.Err() != nil {
 			return ctx.Err()
 		}
 	}
@@ -109,6 +113,9 @@ func (r *run) read(ctx context.Context, wait time.Duration, count, maxBytes int,
 	}
 	return nil, nil
 }
+
+// errLarge is why a consumer cannot go on for now: others like that message may follow.
+var errLarge = errors.New("the next message is larger than a consumer is asked for")
 
 // receive returns the next message. It asks for more in time.
 func (r *run) receive(ctx context.Context, wait <-chan time.Time) (*stored, error) {
@@ -147,7 +154,7 @@ func (r *run) receive(ctx context.Context, wait <-chan time.Time) (*stored, erro
 		r.asked, r.last, r.pending = r.asked-1, r.last+1, meta.NumPending
 		return &stored{stream: r.stream, subject: m.Subject, seq: meta.Sequence.Stream, time: meta.Timestamp.UTC(), header: m.Header, data: m.Data}, nil
 	}
-	return nil, errors.New("the next message is larger than a consumer is asked for")
+	return nil, errLarge
 }
 
 // ask requests a batch. The server answers it with messages, and with a note when it has ended before.
@@ -199,7 +206,7 @@ func (s *runs) start(ctx context.Context, r *run) error {
 	if s.open >= runsOpen {
 		s.rest(now.Add(-runIdle), 1)
 	}
-	if s.open >= runsOpen || s.closed || now.Before(s.later) {
+	if s.open >= runsOpen || s.closed || now.Before(s.later) || now.Before(r.direct) {
 		s.mu.Unlock()
 		return nil
 	}
@@ -232,10 +239,16 @@ func (s *runs) create(ctx context.Context, r *run) error {
 	return nil
 }
 
-// stop ends the consumer of a run.
-func (s *runs) stop(r *run) {
+// giveUp ends the consumer of a run. Where the next one would fare no better, it is not made for a while.
+func (s *runs) giveUp(r *run, why error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	switch {
+	case errors.Is(why, errLarge):
+		r.direct = time.Now().Add(runRetry)
+	case errors.Is(why, errLost) && r.last == 0:
+		s.later = time.Now().Add(runRetry)
+	}
 	s.stopLocked(r)
 }
 
@@ -246,7 +259,7 @@ func (s *runs) stopLocked(r *run) {
 	_ = r.sub.Unsubscribe()
 	// Nobody waits for the answer, without which the server would not look at it. Where it does not arrive, the server removes it after runGone.
 	_ = r.nc.PublishRequest("$JS.API.CONSUMER.DELETE."+r.stream+"."+r.name, r.inbox, nil)
-	*r = run{stream: r.stream, next: r.next}
+	*r = run{stream: r.stream, next: r.next, direct: r.direct}
 	s.open--
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -107,6 +108,62 @@ func TestRabbitMQOutcomes(t *testing.T) {
 	missing := realPublisher(t, text, Target{Exchange: name + ".none"})
 	if got := missing.Publish(within(t, 10*time.Second), messagesOf("b"))[0]; got.Outcome != NotSent || !strings.Contains(got.Detail, "has no exchange") {
 		t.Errorf("an exchange that is not there: %+v", got)
+	}
+}
+
+// TestRabbitMQTLS: a broker that wants certificates gets them, and whoever cannot show, or does not trust, one is told so.
+func TestRabbitMQTLS(t *testing.T) {
+	plain := needRabbit(t)
+	text, dir := os.Getenv("TANDEM_RABBITMQ_SECURE"), os.Getenv("TANDEM_RABBITMQ_TLS")
+	if text == "" || dir == "" {
+		t.Skip("needs a RabbitMQ with TLS: make rabbitmq-up, then export what it prints, TANDEM_RABBITMQ_SECURE and TANDEM_RABBITMQ_TLS")
+	}
+	pem := func(name string) string {
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	ch, name := admin(t, plain)
+	if _, err := ch.QueueDeclare(name, false, true, false, false, nil); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _, _ = ch.QueueDelete(name, false, false, false) }()
+	good := Certificates{Cert: pem("client.crt"), Key: pem("client.key"), CA: pem("ca.crt")}
+	stranger, nobody, nameless := good, good, good
+	stranger.CA, nobody.CA = good.Cert, "" // a certificate that has signed nothing; the system's
+	nameless.Cert, nameless.Key = "", ""
+	for who, c := range map[string]struct {
+		certs Certificates
+		want  string // in the detail; empty: confirmed
+	}{
+		"all":                      {good, ""},
+		"another authority":        {stranger, "certificate signed by unknown authority"},
+		"the system's authorities": {nobody, "certificate signed by unknown authority"},
+		"no certificate of ours":   {nameless, "cannot connect"}, // the alert that says why may get lost in the reset of the connection
+	} {
+		addr, err := ParseAddress(text, c.certs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := NewPool(Options{}).NewPublisher(addr, Target{Queue: name})
+		got := p.Publish(within(t, 15*time.Second), messagesOf("a"))[0]
+		p.Close()
+		switch {
+		case c.want == "" && got.Outcome != Confirmed:
+			t.Errorf("%s: %+v", who, got)
+		case c.want != "" && (got.Outcome != NotSent || !strings.Contains(got.Detail, c.want) || !strings.Contains(got.Detail, addr.String())):
+			t.Errorf("%s: %+v, want %q", who, got, c.want)
+		}
+		if u, _ := url.Parse(text); u != nil {
+			if secret, _ := u.User.Password(); strings.Contains(got.Detail, secret) {
+				t.Errorf("%s: the password is in %q", who, got.Detail)
+			}
+		}
+	}
+	if m, ok, err := ch.Get(name, true); err != nil || !ok || m.MessageCount != 0 {
+		t.Errorf("of four messages the queue has not the first alone: %v %v, and %d more", ok, err, m.MessageCount)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/base64"
 	"fmt"
 	"os"
 	"os/exec"
@@ -21,6 +22,7 @@ import (
 	"github.com/tandem-hybrid/tandem/eventlog"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
 	"github.com/tandem-hybrid/tandem/eventlog/kafkalog"
+	"github.com/tandem-hybrid/tandem/server"
 )
 
 // foreignClient is a client of somebody else.
@@ -347,11 +349,17 @@ func TestKafkaSecure(t *testing.T) {
 	pair, err := tls.LoadX509KeyPair(filepath.Join(dir, "tls", "client.crt"), filepath.Join(dir, "tls", "client.key"))
 	mustKafka(t, err)
 	const password = "tandem-secret"
+	hour := time.Now().Add(time.Hour)
 	ctx := context.Background()
-	for _, mechanism := range []string{"PLAIN", "SCRAM-SHA-256", "scram-sha-512"} {
-		t.Run(mechanism, func(t *testing.T) {
+	for _, c := range []struct{ mechanism, secret, wrong, why string }{
+		{"PLAIN", password, "wrong-" + password, "Invalid username or password"},
+		{"SCRAM-SHA-256", password, "wrong-" + password, "invalid credentials"},
+		{"scram-sha-512", password, "wrong-" + password, "invalid credentials"},
+		{"OAUTHBEARER", unsignedToken("tandem", hour), unsignedToken("tandem", hour.Add(-2*time.Hour)), "invalid_token"},
+	} {
+		t.Run(c.mechanism, func(t *testing.T) {
 			opts := kafkalog.Options{Brokers: strings.Split(brokers, ","), Prefix: kafkaPrefix(t), TLS: &tls.Config{RootCAs: roots, Certificates: []tls.Certificate{pair}},
-				SASL: kafkalog.SASL{Mechanism: mechanism, User: "tandem", Secret: func(context.Context) (string, error) { return password, nil }}}
+				SASL: kafkalog.SASL{Mechanism: c.mechanism, User: "tandem", Secret: func(context.Context) (string, error) { return c.secret, nil }}}
 			e := openKafka(t, opts)
 			defer e.Close()
 			topic, err := e.CreateTopic(ctx, tandem.Topic{Name: "t", Partitions: 1, Retention: -1})
@@ -362,10 +370,13 @@ func TestKafkaSecure(t *testing.T) {
 				t.Errorf("read %d events, %v", len(got), err)
 			}
 			wrong := opts
-			wrong.SASL.Secret = func(context.Context) (string, error) { return "wrong-" + password, nil }
+			wrong.SASL.Secret = func(context.Context) (string, error) { return c.wrong, nil }
 			_, err = kafkalog.Open(ctx, wrong)
 			mustCode(t, err, tandem.CodeUnavailable)
-			if strings.Contains(err.Error(), password) || strings.Contains(fmt.Sprintf("%+v %#v", opts, opts.SASL), password) {
+			if !strings.Contains(err.Error(), c.why) {
+				t.Errorf("%v, without %q", err, c.why)
+			}
+			if strings.Contains(err.Error(), c.wrong) || strings.Contains(fmt.Sprintf("%+v %#v", opts, opts.SASL), c.secret) {
 				t.Errorf("the password is in what is printed: %v", err)
 			}
 		})
@@ -373,4 +384,32 @@ func TestKafkaSecure(t *testing.T) {
 	_, err = kafkalog.Open(ctx, kafkalog.Options{Brokers: strings.Split(brokers, ","), TLS: &tls.Config{}, Timeout: 2 * time.Second})
 	mustCode(t, err, tandem.CodeUnavailable)
 	t.Log(err)
+
+	t.Run("as configured", func(t *testing.T) {
+		token := unsignedToken("tandem", hour)
+		secrets := func(token string) func(string) (string, error) {
+			return func(ref string) (string, error) {
+				return map[string]string{"env:TOKEN": token, "file:ca.pem": string(pem)}[ref], nil
+			}
+		}
+		opts := server.Options{Data: t.TempDir(), Secrets: secrets(token), Engine: server.Engine{Kafka: &server.Kafka{Brokers: strings.Split(brokers, ","), Prefix: kafkaPrefix(t),
+			TLS: &server.EngineTLS{CA: "file:ca.pem"}, SASL: &server.SASL{Mechanism: "OAUTHBEARER", Token: "env:TOKEN"}}}}
+		e, err := server.OpenEngine(ctx, opts)
+		mustKafka(t, err)
+		defer e.Close()
+		_, err = e.CreateTopic(ctx, tandem.Topic{Name: "t", Partitions: 1})
+		mustKafka(t, err)
+		opts.Secrets = secrets(token + "x") // a signature, where the algorithm says that there is none
+		_, err = server.OpenEngine(ctx, opts)
+		mustCode(t, err, tandem.CodeUnavailable)
+		if !strings.Contains(err.Error(), "does not take the token") || strings.Contains(err.Error(), token) {
+			t.Errorf("of a wrong token: %v", err)
+		}
+	})
+}
+
+// unsignedToken is one that a broker takes that has Kafka's own validator for tests (RFC 7519, section 6).
+func unsignedToken(subject string, until time.Time) string {
+	part := func(text string) string { return base64.RawURLEncoding.EncodeToString([]byte(text)) }
+	return part(`{"alg":"none"}`) + "." + part(fmt.Sprintf(`{"sub":%q,"exp":%d}`, subject, until.Unix())) + "."
 }

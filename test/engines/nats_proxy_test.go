@@ -1,12 +1,17 @@
 package engines
 
 import (
+	"bufio"
+	"bytes"
+	"io"
 	"net"
+	"strconv"
+	"strings"
 	"sync"
 	"testing"
 )
 
-// natsProxy is a TCP proxy before a server: it can break connections, refuse new ones, and hold back what passes.
+// natsProxy is a TCP proxy before a server: it can break connections, refuse new ones, hold back what passes, and lose messages.
 type natsProxy struct {
 	to string
 	l  net.Listener
@@ -14,6 +19,7 @@ type natsProxy struct {
 	mu      sync.Mutex
 	open    map[net.Conn]bool
 	refuse  bool
+	lose    func(line, message string) bool
 	gate    chan struct{} // closed while bytes pass
 	reached chan struct{} // closed by the first bytes that are held back
 	wg      sync.WaitGroup
@@ -46,7 +52,7 @@ func (p *natsProxy) accept() {
 			return
 		}
 		p.mu.Lock()
-		refuse := p.refuse
+		refuse, lose := p.refuse, p.lose
 		p.mu.Unlock()
 		if refuse {
 			c.Close()
@@ -61,6 +67,10 @@ func (p *natsProxy) accept() {
 		p.open[c], p.open[s] = true, true
 		p.mu.Unlock()
 		p.wg.Go(func() { p.pass(c, s) })
+		if lose != nil {
+			p.wg.Go(func() { passMessages(s, c, lose) })
+			continue
+		}
 		p.wg.Go(func() { p.pass(s, c) })
 	}
 }
@@ -90,6 +100,36 @@ func (p *natsProxy) pass(from, to net.Conn) {
 	}
 }
 
+// passMessages passes what a server sends, but for the messages that get lost.
+func passMessages(from, to net.Conn, lose func(line, message string) bool) {
+	defer from.Close()
+	defer to.Close()
+	for r := bufio.NewReader(from); ; {
+		out, err := r.ReadBytes('\n')
+		if err != nil {
+			return
+		}
+		if bytes.HasPrefix(out, []byte("MSG ")) || bytes.HasPrefix(out, []byte("HMSG ")) {
+			line := strings.TrimSpace(string(out))
+			size, err := strconv.Atoi(line[strings.LastIndexByte(line, ' ')+1:])
+			if err != nil {
+				return
+			}
+			message := make([]byte, size+2)
+			if _, err := io.ReadFull(r, message); err != nil {
+				return
+			}
+			if lose(line, string(message)) {
+				continue
+			}
+			out = append(out, message...)
+		}
+		if _, err := to.Write(out); err != nil {
+			return
+		}
+	}
+}
+
 // cut breaks all connections, and has new ones refused or not.
 func (p *natsProxy) cut(refuse bool) {
 	p.mu.Lock()
@@ -99,6 +139,13 @@ func (p *natsProxy) cut(refuse bool) {
 		c.Close()
 	}
 	clear(p.open)
+}
+
+// losing has messages of the server get lost on connections that are made from now on: those for whose first line and rest lose reports true.
+func (p *natsProxy) losing(lose func(line, message string) bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.lose = lose
 }
 
 // stall holds back all bytes until resume. reached is closed when there are any.

@@ -184,6 +184,55 @@ func TestNATSReaderUnderCuts(t *testing.T) {
 	}
 }
 
+// TestNATSServerLostFarBehind: a server that is gone for a while in the middle of what a consumer sends costs a reader no event and no order, and
+// no consumer is left.
+func TestNATSServerLostFarBehind(t *testing.T) {
+	f := fillNATS(t, natslog.Options{})
+	var sent atomic.Int64
+	lost := make(chan struct{})
+	f.proxy.losing(func(line, _ string) bool {
+		if !strings.Contains(line, " $JS.ACK.") || sent.Add(1) != 700 {
+			return false
+		}
+		f.proxy.cut(true)
+		close(lost)
+		return true
+	})
+	f.engine = openNATS(t, natslog.Options{URL: f.proxy.url(), CacheBytes: -1, Timeout: time.Second})
+	read := make(chan struct{})
+	go func() {
+		defer close(read)
+		f.readAll(t, 100, 1<<20)
+	}()
+	select {
+	case <-lost:
+	case <-read:
+		t.Fatal("all was read without a consumer")
+	}
+	natsUntil(t, "the server is missed", func() bool { return f.engine.Health() != nil })
+	f.proxy.cut(false)
+	<-read
+	natsUntil(t, "no consumer is left", func() bool { return len(f.consumers(t, f.stream)) == 0 })
+}
+
+// TestNATSConsumerIsSilent: where consumers can be made and give nothing, few pages wait for one.
+func TestNATSConsumerIsSilent(t *testing.T) {
+	f := fillNATS(t, natslog.Options{})
+	f.proxy.losing(func(line, _ string) bool { return strings.Contains(line, " $JS.ACK.") })
+	f.engine = openNATS(t, natslog.Options{URL: f.proxy.url(), CacheBytes: -1, Timeout: time.Second})
+	const pages = 16
+	for page := range uint64(pages) {
+		got, err := f.engine.Read(t.Context(), f.topic.ID, 0, 1+page*100, 100, 1<<20, nil)
+		if err != nil || len(got) != 100 || got[0].Position.Offset != 1+page*100 {
+			t.Fatalf("%d events of page %d, %v", len(got), page, err)
+		}
+	}
+	natsUntil(t, "a consumer is made", func() bool { return f.created.Load() > 0 })
+	if n := f.created.Load(); n > pages/4 {
+		t.Errorf("%d consumers were made for %d pages", n, pages)
+	}
+}
+
 // TestNATSStateIsReplayedByAConsumer: a start without an index reads all state, records in pieces and deletions among it.
 func TestNATSStateIsReplayedByAConsumer(t *testing.T) {
 	s := natsServer(t, nil)

@@ -1,7 +1,7 @@
 # What up, down, ctl and node share. The server is Debian's, with a name, a cookie, data and ports of its own: it listens on 127.0.0.1 only,
 # and all that it writes is under bin/rabbitmq of this checkout.
 #   TANDEM_RABBITMQ_DIR   where it lives instead
-#   TANDEM_RABBITMQ_PORT  its port (default 15682); the next two are for its own use
+#   TANDEM_RABBITMQ_PORT  its port (default 15682); the next two are for its own use, and the one after them is for TLS
 set -euo pipefail
 here=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 dir=${TANDEM_RABBITMQ_DIR:-$(cd "$here/../.." && pwd)/bin/rabbitmq}
@@ -18,6 +18,8 @@ export RABBITMQ_ENABLED_PLUGINS_FILE=$dir/plugins RABBITMQ_CONF_ENV_FILE=$dir/en
 export RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS='-kernel inet_dist_use_interface {127,0,0,1}'
 export ERL_EPMD_PORT=$((port + 2)) ERL_EPMD_ADDRESS=127.0.0.1
 export LC_ALL=C.UTF-8
+
+secure_url() { echo "amqps://tandem:not-to-be-shown@127.0.0.1:$((port + 3))"; }
 
 url() { echo "amqp://tandem:not-to-be-shown@127.0.0.1:$port"; }
 
