@@ -7,7 +7,12 @@ type account struct {
 	zero     time.Time
 	attempts []attempt       // without the warm-up, in the order in which they were due
 	ledger   map[string]Work // nil: not known
+	// unsettled says that work may have been under way when the ledger was read: what was not done then may be done later.
+	unsettled bool
 }
+
+// settled reports whether it is known of all work that it was done or never will be.
+func (a *account) settled() bool { return a.ledger != nil && !a.unsettled }
 
 // doneAt is when all work of an attempt was done, since the beginning of the cell.
 func (a *account) doneAt(t attempt) (time.Duration, bool) {
@@ -16,6 +21,7 @@ func (a *account) doneAt(t attempt) (time.Duration, bool) {
 }
 
 func (a *account) outcome() (o Outcome) {
+	var lost, twice, half int64
 	for _, t := range a.attempts {
 		switch t.told {
 		case Accepted:
@@ -27,15 +33,20 @@ func (a *account) outcome() (o Outcome) {
 		}
 		w := a.ledger[t.id]
 		switch {
-		case a.ledger == nil:
 		case w.State == Half:
-			o.HalfDone++
+			half++
 		case w.State == None && t.told == Accepted:
-			o.Lost++
+			lost++
 		}
 		if w.Twice {
-			o.Twice++
+			twice++
 		}
+	}
+	if a.ledger != nil {
+		o.Twice = &twice
+	}
+	if a.settled() {
+		o.Lost, o.HalfDone = &lost, &half
 	}
 	return o
 }
@@ -67,7 +78,7 @@ func (a *account) faults(plans []FaultPlan) (list []Fault) {
 	for _, f := range plans {
 		end := f.At + f.For
 		fault := Fault{Process: f.Process, Kind: f.Kind(), At: f.At, For: f.For, Recovered: a.recovered(f.At, end)}
-		if a.ledger != nil {
+		if a.settled() {
 			fault.Drained = a.drained(end)
 		}
 		list = append(list, fault)
@@ -76,7 +87,8 @@ func (a *account) faults(plans []FaultPlan) (list []Fault) {
 }
 
 // recovered is the time from end to when the last attempt was due that was not accepted. It is nil when the last attempts
-// of the cell were not, and when attempts were refused before the fault began, too: then there is nothing to compare with.
+// of the cell were not, when none was due after end, and when attempts were refused before the fault began, too: then there
+// is nothing to compare with.
 func (a *account) recovered(begin, end time.Duration) *time.Duration {
 	var before, failedBefore int
 	var last time.Duration
@@ -91,7 +103,7 @@ func (a *account) recovered(begin, end time.Duration) *time.Duration {
 			last = t.due
 		}
 	}
-	if failedBefore*100 > before || len(a.attempts) == 0 || a.attempts[len(a.attempts)-1].told != Accepted {
+	if n := len(a.attempts); failedBefore*100 > before || n == 0 || a.attempts[n-1].told != Accepted || a.attempts[n-1].due < end {
 		return nil
 	}
 	recovered := max(0, last-end)
@@ -120,9 +132,11 @@ func sampleEvery(duration time.Duration) time.Duration {
 	return max(250*time.Millisecond, (duration / 60).Round(50*time.Millisecond))
 }
 
-// samples divides a cell into intervals. Attempts count where they were due, work where it was done.
+// samples divides a cell into intervals: none of one that was broken off in its warm-up. Attempts count where they were due,
+// work where it was done.
 func (a *account) samples(every, took time.Duration) []Sample {
-	n := int((took + every - 1) / every)
+	n := int((max(took, 0) + every - 1) / every)
+	done := make([]int64, n)
 	samples := make([]Sample, n)
 	latencies := make([]*Histogram, n)
 	in := func(at time.Duration) int { return min(max(int(at/every), 0), n-1) }
@@ -137,16 +151,16 @@ func (a *account) samples(every, took time.Duration) []Sample {
 		}
 		s := &samples[in(t.due)]
 		s.Due++
-		at, done := a.doneAt(t)
-		if done {
-			samples[in(at)].Done++
+		at, did := a.doneAt(t)
+		if did {
+			done[in(at)]++
 		}
 		switch t.told {
 		case Accepted:
 			s.Accepted++
 			latencies[in(t.due)].Record(t.answered - t.due)
 			// Counted from the interval in which it was answered to the one before it was done; work can be done first.
-			if from, to := in(t.answered), in(at); !done {
+			if from, to := in(t.answered), in(at); !did {
 				change[from]++
 			} else if from < to {
 				change[from]++
@@ -160,7 +174,7 @@ func (a *account) samples(every, took time.Duration) []Sample {
 	for i := range samples {
 		backlog += change[i]
 		if a.ledger != nil {
-			samples[i].Backlog = backlog
+			samples[i].Done, samples[i].Backlog = &done[i], new(backlog)
 		}
 		samples[i].P99 = latencies[i].Quantile(0.99)
 	}

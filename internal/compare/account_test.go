@@ -1,6 +1,7 @@
 package compare
 
 import (
+	"encoding/json"
 	"reflect"
 	"testing"
 	"time"
@@ -45,8 +46,9 @@ func TestOutcome(t *testing.T) {
 			w.State, w.Twice = Half, true
 		}
 	})
-	if got, want := a.outcome(), (Outcome{Accepted: 7, Refused: 2, Unknown: 1, Lost: 2, Twice: 2, HalfDone: 2}); got != want {
-		t.Errorf("%+v, want %+v", got, want)
+	want := Outcome{Accepted: 7, Refused: 2, Unknown: 1, Lost: new(int64(2)), Twice: new(int64(2)), HalfDone: new(int64(2))}
+	if got := a.outcome(); !reflect.DeepEqual(got, want) {
+		t.Errorf("%s, want %s", written(got), written(want))
 	}
 	if l := a.answered(); l.Count != 7 || l.P50 < 9900*time.Microsecond {
 		t.Errorf("%+v; refusals have none, and others are timed from when they were due", l)
@@ -54,9 +56,34 @@ func TestOutcome(t *testing.T) {
 	if l := a.done(); l.Count != 5 || l.Max < 49*ms || l.Max > 51*ms {
 		t.Errorf("%+v", l)
 	}
+	a.unsettled = true
+	if got, want := a.outcome(), (Outcome{Accepted: 7, Refused: 2, Unknown: 1, Twice: want.Twice}); !reflect.DeepEqual(got, want) {
+		t.Errorf("%s, want %s where work was under way", written(got), written(want))
+	}
 	a.ledger = nil
 	if got, want := a.outcome(), (Outcome{Accepted: 7, Refused: 2, Unknown: 1}); got != want || a.done() != nil {
-		t.Errorf("%+v, want %+v where no effects are known", got, want)
+		t.Errorf("%s, want %s where no effects are known", written(got), written(want))
+	}
+}
+
+func written(v any) string {
+	b, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	return string(b)
+}
+
+// Of a cell that was broken off it is not said what followed a fault, and of one in which nobody came afterwards not that callers
+// succeeded.
+func TestFaultsWithoutAnEnd(t *testing.T) {
+	a := madeUp(nil)
+	a.unsettled = true
+	never := FaultPlan{Process: "p", Down: true, At: time.Hour, For: time.Hour}
+	for _, f := range a.faults([]FaultPlan{never, {Process: "p", Down: true, At: 300 * ms, For: 601 * ms}, {Process: "p", Down: true, At: 300 * ms, For: 300 * ms}}) {
+		if last := f.For == 300*ms; f.Drained != nil || (f.Recovered != nil) != last {
+			t.Errorf("%s", written(f))
+		}
 	}
 }
 
@@ -128,13 +155,46 @@ func TestSamples(t *testing.T) {
 		got[i].P99 = got[i].P99.Round(10 * ms)
 	}
 	want := []Sample{
-		{At: 0, Due: 3, Accepted: 2, Refused: 1, Done: 1, Backlog: 1, P99: 10 * ms},
-		{At: 250 * ms, Due: 2, Accepted: 2, Done: 1, Backlog: 2, P99: 300 * ms},
-		{At: 500 * ms, Due: 3, Accepted: 3, Done: 2, Backlog: 3, P99: 10 * ms},
-		{At: 750 * ms, Due: 2, Accepted: 2, Done: 4, Backlog: 1, P99: 10 * ms},
+		{At: 0, Due: 3, Accepted: 2, Refused: 1, Done: new(int64(1)), Backlog: new(int64(1)), P99: 10 * ms},
+		{At: 250 * ms, Due: 2, Accepted: 2, Done: new(int64(1)), Backlog: new(int64(2)), P99: 300 * ms},
+		{At: 500 * ms, Due: 3, Accepted: 3, Done: new(int64(2)), Backlog: new(int64(3)), P99: 10 * ms},
+		{At: 750 * ms, Due: 2, Accepted: 2, Done: new(int64(4)), Backlog: new(int64(1)), P99: 10 * ms},
 	}
 	if !reflect.DeepEqual(got, want) {
-		t.Errorf("\n%+v, want\n%+v", got, want)
+		t.Errorf("\n%s, want\n%s", written(got), written(want))
+	}
+	a.ledger = nil
+	for _, s := range a.samples(250*ms, time.Second) {
+		if s.Done != nil || s.Backlog != nil {
+			t.Errorf("%s, where no effects are known", written(s))
+		}
+	}
+}
+
+// Cells whose loads differ are not mixed.
+func TestMergedSearches(t *testing.T) {
+	var repeats []*Cell
+	for _, vehicles := range []int64{30, 10, 20, 40} {
+		repeats = append(repeats, &Cell{Load: Load{Rate: float64(vehicles), Units: vehicles}, Answered: &Latency{Count: vehicles, P50: time.Duration(50 - vehicles)}})
+	}
+	if c := merge(repeats); !reflect.DeepEqual(&c, repeats[2]) {
+		t.Errorf("%s, want that of 20", written(c))
+	}
+}
+
+func TestMergedFaults(t *testing.T) {
+	repeat := func(recovered, drained *time.Duration, lost *int64) *Cell {
+		return &Cell{Load: Load{Rate: 5}, Also: []Param{Count("for nobody", 3), {Name: "password", Value: "7"}}, Outcome: Outcome{Accepted: 10, Lost: lost}, Faults: []Fault{{Process: "p", Recovered: recovered, Drained: drained}}}
+	}
+	c := merge([]*Cell{repeat(new(10*ms), new(ms), new(int64(1))), repeat(new(30*ms), nil, new(int64(2)))})
+	if f := c.Faults[0]; orMinus(f.Recovered) != 20*ms || f.Drained != nil || c.Outcome.Accepted != 20 || Counted(c.Outcome.Lost) != 3 {
+		t.Errorf("%s", written(c))
+	}
+	if c.Also[0] != Count("for nobody", 6) || c.Also[1].Value != "7" {
+		t.Errorf("%v", c.Also)
+	}
+	if c = merge([]*Cell{repeat(nil, nil, new(int64(1))), repeat(nil, nil, nil)}); c.Outcome.Lost != nil {
+		t.Errorf("%s: it is not known of all", written(c))
 	}
 }
 

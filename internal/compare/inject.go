@@ -11,11 +11,18 @@ import (
 )
 
 // Inject carries out faults at their times after zero, and returns when all have ended. When ctx is done it ends them
-// early, so that whatever was down is up again. Code: Invalid, at once, for a process that this trial has not.
+// early, so that whatever was down is up again. Code: Invalid, at once, for a process that this trial has not, and
+// for two faults of one process at the same time.
 func (e *Env) Inject(ctx context.Context, zero time.Time, faults ...FaultPlan) error {
-	for _, f := range faults {
+	for i, f := range faults {
 		if e.proxies.before(f.process()) == nil {
 			return tandem.Errorf(tandem.CodeInvalid, "fault %s: nothing that runs here is called %s", f, f.Process)
+		}
+		for _, g := range faults[:i] {
+			if f.Process == g.Process && f.At < g.At+g.For && g.At < f.At+f.For {
+				return tandem.Errorf(tandem.CodeInvalid, "fault %s: it overlaps with %s, and a process has one at a time", f, g).
+					WithHint("give them times that do not overlap, such as %s:%s@%s+%s", f.Process, f.Kind(), g.At+g.For, f.For)
+			}
 		}
 	}
 	errs := make([]error, len(faults))

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+
+	"github.com/tandem-hybrid/tandem"
 )
 
 // Job is work for Env.Run: an open-loop load, faults during it, and what became of each unit of work.
@@ -42,12 +44,18 @@ const (
 // brokenOff is how long after Ctrl-C the cell that was running may still settle and be read.
 const brokenOff = 5 * time.Second
 
-// Run carries out a job and returns its cell. When ctx is done before that, the cell is about what was offered until then and
-// says so. The faults are fitted into the cell (FaultPlan.In).
+// Run carries out a job and returns its cell. When ctx is done before that, the cell is about what was offered until then,
+// says so, and has nothing of what would have become of work that was under way. The faults are fitted into the cell
+// (FaultPlan.In). Code: Invalid for a fault that this trial has no process or no time for.
 func (e *Env) Run(ctx context.Context, job Job) (*Cell, error) {
 	faults := make([]FaultPlan, len(job.Faults))
 	for i, f := range job.Faults {
-		faults[i] = f.In(job.Offer.Duration)
+		f = f.In(job.Offer.Duration)
+		if f.At+f.For > job.Offer.Duration {
+			return nil, tandem.Errorf(tandem.CodeInvalid, "fault %s: it would end after %s, and this cell takes %s", f, f.At+f.For, job.Offer.Duration).
+				WithHint("choose earlier times, none (the middle third), or a longer --duration")
+		}
+		faults[i] = f
 	}
 	l, err := e.load(ctx, job, faults)
 	if err != nil {
@@ -64,9 +72,9 @@ func (e *Env) Run(ctx context.Context, job Job) (*Cell, error) {
 		}
 	}
 	c.BrokenOff = ctx.Err() != nil
-	c.Took = time.Since(l.zero)
-	l.meter.Stop(c, int64(len(l.attempts)))
-	a := &account{zero: l.zero, attempts: l.attempts}
+	c.Took = max(0, time.Since(l.zero)) // it can be broken off in its warm-up
+	a := &account{zero: l.zero, attempts: l.attempts, unsettled: c.BrokenOff}
+	l.meter.Stop(c, a.outcome().Accepted)
 	if job.Ledger != nil {
 		if a.ledger, err = job.Ledger(reading); err != nil {
 			return nil, err

@@ -29,6 +29,8 @@ type Unit struct {
 	Seq int       // from 0, of the warm-up too
 	ID  string    // the effects are found under it; unique in the cell
 	Due time.Time // by the wall clock, to compare with what services note
+
+	Warmup bool // it is offered before the cell begins, and not counted
 }
 
 // Told is what the caller was told.
@@ -127,7 +129,7 @@ func offer(ctx context.Context, o Offer, zero time.Time, prefix string, try func
 			ctx, cancel := context.WithTimeout(tries, attemptTimeout)
 			defer cancel()
 			a.begun = time.Since(zero)
-			a.told = try(ctx, Unit{Seq: i, ID: a.id, Due: zero.Add(due[i])})
+			a.told = try(ctx, Unit{Seq: i, ID: a.id, Due: zero.Add(due[i]), Warmup: due[i] < 0})
 			a.answered = time.Since(zero)
 		})
 	}

@@ -46,6 +46,7 @@ type planted struct {
 	started func()    // when everything runs
 	pid     func(int) // told of the worker, before and after
 	told    io.Writer
+	judge   func([]Cell)
 }
 
 // wrong is of which units one goes wrong: those whose number leaves the remainder 0 by it. Zero means none.
@@ -62,10 +63,15 @@ func (planted) Services() map[string]process.Opener {
 	return map[string]process.Opener{"worker": openWorker}
 }
 
-func (planted) Judge([]Cell) Verdict { return Verdict{} }
+func (p planted) Judge(cells []Cell) Verdict {
+	if p.judge != nil {
+		p.judge(cells)
+	}
+	return Verdict{}
+}
 
 func (p planted) Trials(Options) []Trial {
-	return []Trial{{Style: Request, Params: []Param{{"service", "wrong"}}, Takes: p.offer.Duration, Run: p.run}}
+	return []Trial{{Style: Request, Params: []Param{{Name: "service", Value: "wrong"}}, Takes: p.offer.Duration, Run: p.run}}
 }
 
 func (p planted) run(ctx context.Context, env *Env) (*Cell, error) {

@@ -31,12 +31,10 @@ func (e *Env) Quiet(ctx context.Context) error {
 }
 
 // Await looks again and again until nothing is left, or the state that look returns has not changed for 10 s, which is no
-// error either.
+// error either. The longer it waits the more seldom it looks, from 50 ms to half a second: those who answer use CPU that is measured.
 func Await(ctx context.Context, look func(context.Context) (left int, state string, err error)) error {
 	last, changed := "", time.Now()
-	tick := time.NewTicker(50 * time.Millisecond)
-	defer tick.Stop()
-	for {
+	for began := changed; ; {
 		left, state, err := look(ctx)
 		if err != nil || left == 0 {
 			return err
@@ -48,7 +46,7 @@ func Await(ctx context.Context, look func(context.Context) (left int, state stri
 			return nil
 		}
 		select {
-		case <-tick.C:
+		case <-time.After(min(max(time.Since(began)/10, 50*time.Millisecond), 500*time.Millisecond)):
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		}

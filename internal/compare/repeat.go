@@ -1,25 +1,36 @@
 package compare
 
 import (
+	"cmp"
 	"math"
 	"slices"
+	"strconv"
 	"time"
 )
 
-// merge makes one cell of the repeats of it: times and costs are means, counts are sums, and the samples and processes are
-// those of the repeat with the median p50. With three or more there are confidence intervals.
+// merge makes one cell of the repeats of it: times and costs are means, those after faults too, and counts are sums. Samples and
+// processes are those of the repeat with the median p50, so they do not add up with the counts. With three or more there are
+// confidence intervals. Repeats of a search end at loads that differ, and their times mean nothing together: then the one with the
+// median load stands for all.
 func merge(repeats []*Cell) Cell {
 	if len(repeats) == 1 {
 		return *repeats[0]
 	}
+	byLoad := slices.Clone(repeats)
+	slices.SortStableFunc(byLoad, func(a, b *Cell) int { return cmp.Compare(a.Load.Rate, b.Load.Rate) })
+	if n := len(byLoad); byLoad[0].Load.Rate != byLoad[n-1].Load.Rate {
+		return *byLoad[(n-1)/2]
+	}
 	byP50 := slices.Clone(repeats)
 	slices.SortStableFunc(byP50, func(a, b *Cell) int { return int(p50(a) - p50(b)) })
 	c := *byP50[len(byP50)/2]
-	c.Load.Reached, c.Load.Units, c.Outcome = 0, 0, Outcome{}
-	for _, r := range repeats {
+	c.Load.Reached, c.Load.Units, c.Outcome = 0, 0, repeats[0].Outcome
+	for i, r := range repeats {
 		c.Load.Units += r.Load.Units
 		c.Load.Reached += r.Load.Reached / float64(len(repeats))
-		c.Outcome = c.Outcome.plus(r.Outcome)
+		if i > 0 {
+			c.Outcome = c.Outcome.plus(r.Outcome)
+		}
 		c.BrokenOff = c.BrokenOff || r.BrokenOff
 		if r.NotReachable != "" {
 			c.NotReachable = r.NotReachable // not in every repeat: then it is not reached reliably
@@ -36,6 +47,17 @@ func merge(repeats []*Cell) Cell {
 		DiskBytes: mean(repeats, func(c *Cell) *float64 { return c.PerUnit.DiskBytes }),
 		CPU:       mean(repeats, func(c *Cell) *time.Duration { return c.PerUnit.CPU }),
 	}
+	c.Also = slices.Clone(c.Also)
+	for i, p := range c.Also {
+		if p.counted {
+			c.Also[i] = sumOfAll(repeats, p.Name)
+		}
+	}
+	c.Faults = slices.Clone(c.Faults)
+	for i := range c.Faults {
+		c.Faults[i].Recovered = meanOfAll(repeats, i, func(f Fault) *time.Duration { return f.Recovered })
+		c.Faults[i].Drained = meanOfAll(repeats, i, func(f Fault) *time.Duration { return f.Drained })
+	}
 	return c
 }
 
@@ -48,7 +70,24 @@ func p50(c *Cell) time.Duration {
 
 func (o Outcome) plus(p Outcome) Outcome {
 	return Outcome{Accepted: o.Accepted + p.Accepted, Refused: o.Refused + p.Refused, Unknown: o.Unknown + p.Unknown,
-		Lost: o.Lost + p.Lost, Twice: o.Twice + p.Twice, HalfDone: o.HalfDone + p.HalfDone}
+		Lost: sum(o.Lost, p.Lost), Twice: sum(o.Twice, p.Twice), HalfDone: sum(o.HalfDone, p.HalfDone)}
+}
+
+// sum is nil when one of them is not known.
+func sum(a, b *int64) *int64 {
+	if a == nil || b == nil {
+		return nil
+	}
+	return new(*a + *b)
+}
+
+func sumOfAll(repeats []*Cell, name string) Param {
+	all := 0
+	for _, c := range repeats {
+		n, _ := strconv.Atoi(Value(c.Also, name)) // as Count wrote it; one that was broken off may have none
+		all += n
+	}
+	return Count(name, all)
 }
 
 // mean is that of the repeats that have the figure, or nil.
@@ -66,6 +105,16 @@ func mean[T float64 | time.Duration](repeats []*Cell, of func(*Cell) *T) *T {
 	}
 	sum /= T(n)
 	return &sum
+}
+
+// meanOfAll is the mean of a time after fault i, or nil when one of the repeats has none.
+func meanOfAll(repeats []*Cell, i int, of func(Fault) *time.Duration) *time.Duration {
+	for _, c := range repeats {
+		if i >= len(c.Faults) || of(c.Faults[i]) == nil {
+			return nil
+		}
+	}
+	return mean(repeats, func(c *Cell) *time.Duration { return of(c.Faults[i]) })
 }
 
 func mergeLatencies(repeats []*Cell, of func(*Cell) *Latency) *Latency {

@@ -1,6 +1,9 @@
 package compare
 
-import "time"
+import (
+	"strconv"
+	"time"
+)
 
 // ReportVersion is the version of the JSON form of a Report. A field may be added without a new version.
 const ReportVersion = 1
@@ -113,7 +116,12 @@ type Cell struct {
 type Param struct {
 	Name  string `json:"name"`
 	Value string `json:"value"`
+
+	counted bool
 }
+
+// Count is a number of units of work for Cell.Also: it adds up over repeats, as Outcome does.
+func Count(name string, n int) Param { return Param{name, strconv.Itoa(n), true} }
 
 // Value returns the value of the parameter of a name, empty without one.
 func Value(params []Param, name string) string {
@@ -125,10 +133,11 @@ func Value(params []Param, name string) string {
 	return ""
 }
 
-// Load is what was offered, open loop: attempts are due by the clock, whatever became of earlier ones.
+// Load is what was offered, open loop: attempts are due by the clock, whatever became of earlier ones. A scenario with another
+// load has no rate.
 type Load struct {
-	Rate    float64 `json:"rate"`    // units of work a second that were due
-	Reached float64 `json:"reached"` // that were begun in time, so that the generator kept its promise
+	Rate    float64 `json:"rate,omitempty"`    // units of work a second that were due
+	Reached float64 `json:"reached,omitempty"` // that were begun in time, so that the generator kept its promise
 	Units   int64   `json:"units"`
 }
 
@@ -156,12 +165,21 @@ type Outcome struct {
 	Accepted int64 `json:"accepted"` // the caller was told that it is or will be done
 	Refused  int64 `json:"refused"`  // the caller was told that it is not
 	Unknown  int64 `json:"unknown"`  // the caller was told nothing
-	Lost     int64 `json:"lost"`     // accepted, and never done
-	Twice    int64 `json:"twice"`    // an effect of it happened more than once
-	HalfDone int64 `json:"halfDone"` // some effects happened, others never did
+	// Nil where it is not known what services did, and Lost and HalfDone also where it was not waited for.
+	Lost     *int64 `json:"lost,omitempty"`     // accepted, and never done
+	Twice    *int64 `json:"twice,omitempty"`    // an effect of it happened more than once
+	HalfDone *int64 `json:"halfDone,omitempty"` // some effects happened, others never did
 }
 
-// PerUnit is the cost of one unit of work.
+// Counted returns what was counted, and zero where nothing was.
+func Counted(n *int64) int64 {
+	if n == nil {
+		return 0
+	}
+	return *n
+}
+
+// PerUnit is the cost of one unit of work that was accepted.
 type PerUnit struct {
 	Requests  *float64       `json:"requests,omitempty"`
 	WireBytes *float64       `json:"wireBytes,omitempty"` // HTTP bytes in both directions, headers included
@@ -182,9 +200,10 @@ type Fault struct {
 	Kind    string        `json:"kind"` // "down", "slow=500ms", "error=30%"
 	At      time.Duration `json:"at"`   // since the beginning of the cell
 	For     time.Duration `json:"for"`
-	// Recovered is how long after the fault's end callers succeeded as before it; nil when they did not within the cell.
+	// Recovered is how long after the fault's end callers succeeded as before it; nil when they did not within the cell, or none was due after it.
 	Recovered *time.Duration `json:"recovered,omitempty"`
-	// Drained is how long after the fault's end all work that waited was done; nil when it was not within the cell.
+	// Drained is how long after the fault's end all work was done that was accepted before it: zero when none waited; nil when some of
+	// it never was, or that is not known.
 	Drained *time.Duration `json:"drained,omitempty"`
 }
 
@@ -194,7 +213,8 @@ type Sample struct {
 	Due      int64         `json:"due"`
 	Accepted int64         `json:"accepted"`
 	Refused  int64         `json:"refused"`
-	Done     int64         `json:"done"`
-	Backlog  int64         `json:"backlog"` // accepted and not done, at its end
-	P99      time.Duration `json:"p99"`     // of the accepted attempts that were due in it
+	// Nil where it is not known what services did.
+	Done    *int64        `json:"done,omitempty"`
+	Backlog *int64        `json:"backlog,omitempty"` // accepted and not done, at its end
+	P99     time.Duration `json:"p99,omitempty"`     // of the accepted attempts that were due in it; zero without any
 }

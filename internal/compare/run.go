@@ -24,6 +24,7 @@ func Run(ctx context.Context, scenarios []Scenario, o Options) (r Report, err er
 	if err != nil {
 		return r, err
 	}
+	sweep()
 	p := newProgress(plan, o)
 	for _, s := range plan {
 		f := Finding{Scenario: s.about.Name, Title: s.about.Title, Question: s.about.Question, Expected: s.about.Expected}
@@ -50,7 +51,7 @@ func Run(ctx context.Context, scenarios []Scenario, o Options) (r Report, err er
 				break
 			}
 		}
-		v := s.Judge(f.Cells)
+		v := s.Judge(slices.DeleteFunc(slices.Clone(f.Cells), func(c Cell) bool { return c.BrokenOff }))
 		if v.Expected != nil {
 			f.Expected = v.Expected
 		}
@@ -109,6 +110,14 @@ func choose(scenarios []Scenario, o Options) (plan []planned, err error) {
 		if len(o.Scenarios) > 0 && !slices.Contains(o.Scenarios, about.Name) {
 			continue
 		}
+		if len(o.Scenarios) > 0 {
+			switch {
+			case about.NoRate && o.Rate > 0:
+				return nil, tandem.Errorf(tandem.CodeInvalid, "%s has no rate that can be chosen", about.Name).WithHint("leave out --rate, or this scenario")
+			case about.NoFaults && len(o.Faults) > 0:
+				return nil, tandem.Errorf(tandem.CodeInvalid, "%s has no faults", about.Name).WithHint("leave out --fault, or this scenario")
+			}
+		}
 		if trials := s.Trials(o); len(trials) > 0 {
 			plan = append(plan, planned{s, about, trials})
 		}
@@ -126,7 +135,7 @@ func choose(scenarios []Scenario, o Options) (plan []planned, err error) {
 
 // runTrial runs a trial once, in a directory of its own.
 func runTrial(ctx context.Context, t Trial, o Options, repeat int) (*Cell, error) {
-	dir, err := os.MkdirTemp("", "tandem-compare-")
+	dir, err := newDir()
 	if err != nil {
 		return nil, tandem.Wrap("make a directory for a cell", err)
 	}

@@ -2,6 +2,7 @@ package compare
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"github.com/tandem-hybrid/tandem/internal/process"
@@ -15,7 +16,7 @@ type Scenario interface {
 	Trials(o Options) []Trial
 	// Services are the services that the scenario brings, by kind, beside those of the examples. They run in children.
 	Services() map[string]process.Opener
-	// Judge says what the cells mean. It is called once, with the cells that ran, which after Ctrl-C are not all.
+	// Judge says what the cells mean. It is called once, with the cells that ran to their end, which after Ctrl-C are not all.
 	Judge(cells []Cell) Verdict
 }
 
@@ -25,6 +26,8 @@ type About struct {
 	Title    string
 	Question string
 	Expected []Expectation // without Agreed and Figure
+	// What a user can choose, and means nothing to this scenario.
+	NoRate, NoFaults bool
 }
 
 // Verdict is what a scenario says after it ran.
@@ -98,11 +101,13 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// FaultsFor returns the faults that the user asked for, without those of processes that other scenarios have. When scenarios were named, it
-// returns all: a fault that fits no process of one of them is an error there.
-func (o Options) FaultsFor(services map[string]process.Opener) (faults []FaultPlan) {
+// FaultsFor returns the faults that the user asked for. In a whole run it leaves out those of processes that other scenarios have, and those that do
+// not fit into cells of a duration; otherwise one that does not fit is an error of Env.Run.
+func (o Options) FaultsFor(duration time.Duration, processes ...string) (faults []FaultPlan) {
 	for _, f := range o.Faults {
-		if len(o.Scenarios) > 0 || f.Process == Tandem || services[f.Process] != nil {
+		in := f.In(duration)
+		known := f.Process == Tandem || slices.Contains(processes, f.Process)
+		if o.Extent != Full || len(o.Scenarios) > 0 || known && in.At+in.For <= duration {
 			faults = append(faults, f)
 		}
 	}

@@ -43,7 +43,7 @@ func (l countingListener) Accept() (net.Conn, error) {
 	return countingConn{c, l.bytes}, nil
 }
 
-// countingTransport counts requests, but for those to hosts that count by themselves.
+// countingTransport sends each request once, and counts them, but for those to hosts that count by themselves.
 type countingTransport struct {
 	*http.Transport
 	wire   *wire
@@ -54,7 +54,11 @@ func (t countingTransport) RoundTrip(r *http.Request) (*http.Response, error) {
 	if !t.counts(r.URL.Host) {
 		t.wire.requests.Add(1)
 	}
-	return t.Transport.RoundTrip(r)
+	// With a GetBody, net/http sends a request with an Idempotency-Key again when a connection that it had kept dies: its effects would happen
+	// twice, by the generator's doing.
+	once := *r
+	once.GetBody = nil
+	return t.Transport.RoundTrip(&once)
 }
 
 // newClient returns a client that counts, but for hosts that count by themselves. It follows no redirects, keeps as many

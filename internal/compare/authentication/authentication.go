@@ -4,7 +4,6 @@ package authentication
 
 import (
 	_ "embed"
-	"slices"
 	"strconv"
 	"time"
 
@@ -62,16 +61,13 @@ func (Scenario) Trials(o compare.Options) (out []compare.Trial) {
 	case compare.Full:
 		lasts = 10 * time.Second
 	}
+	_, lasts = o.LoadOr(0, lasts)
 	if o.Rate > 0 {
 		rates = []float64{o.Rate}
 	}
 	if len(o.Faults) > 0 {
-		faults = slices.DeleteFunc(slices.Clone(o.Faults), func(f compare.FaultPlan) bool {
-			// A run of several scenarios has faults for others, too.
-			return len(o.Scenarios) != 1 && f.Process != accountsName && f.Process != compare.Tandem
-		})
+		faults = o.FaultsFor(lasts, accountsName)
 	}
-	_, lasts = o.LoadOr(0, lasts)
 	add := func(rate float64, fault ...compare.FaultPlan) {
 		for _, style := range styles {
 			t := trial{style: style, rate: rate, warmup: warmup, lasts: lasts, faults: fault, config: config}

@@ -61,7 +61,7 @@ func runBoth(t *testing.T, of trial) (asked, told compare.Cell) {
 func TestAllStylesLogIn(t *testing.T) {
 	for _, c := range run(t, trial{rate: 4, lasts: time.Second, config: config}, styles...) {
 		o := c.Outcome
-		if o.Accepted != c.Load.Units || o.Accepted == 0 || o.Lost+o.Twice+o.HalfDone+o.Refused+o.Unknown != 0 || nobody(&c) != 0 {
+		if o.Accepted != c.Load.Units || o.Accepted == 0 || *o.Lost+*o.Twice+*o.HalfDone+o.Refused+o.Unknown != 0 || nobody(&c) != 0 {
 			t.Errorf("%s: %+v of %d, %v", c.Style, o, c.Load.Units, c.Params)
 		}
 		if c.NotReachable == "" && (c.Answered == nil || c.Done == nil || c.Done.Count != o.Accepted) {
@@ -73,13 +73,13 @@ func TestAllStylesLogIn(t *testing.T) {
 	}
 }
 
-// A fault begins before what is measured, and ends long after the last log-in was due.
-const early, lasting = 500 * time.Millisecond, 3 * time.Second
+// A fault begins before what is measured, and ends with it: long after the last log-in was due, which by the seed is after 582 ms.
+const early, lasting = 500 * time.Millisecond, 1350 * time.Millisecond
 
 // Calls that fail refuse who asked, and are made again for an event.
 func TestErrorsRefuseOrDelay(t *testing.T) {
 	fault := compare.FaultPlan{Process: accountsName, Error: 1, At: -early, For: early + lasting}
-	asked, told := runBoth(t, trial{rate: 4, warmup: early, lasts: time.Second, config: config, faults: []compare.FaultPlan{fault}})
+	asked, told := runBoth(t, trial{rate: 4, warmup: early, lasts: lasting, config: config, faults: []compare.FaultPlan{fault}})
 	if o := asked.Outcome; o.Refused != asked.Load.Units || o.Refused == 0 {
 		t.Errorf("as a request: %+v of %d", o, asked.Load.Units)
 	}
@@ -92,7 +92,7 @@ func TestErrorsRefuseOrDelay(t *testing.T) {
 func TestSessionsForNobodyAreCounted(t *testing.T) {
 	fault := compare.FaultPlan{Process: accountsName, Slow: 2 * time.Second, At: -early, For: early + lasting}
 	impatient := bytes.Replace(config, []byte("timeout: 10s}\n\nsub"), []byte("timeout: 100ms}\n\nsub"), 1)
-	asked, told := runBoth(t, trial{rate: 4, warmup: early, lasts: time.Second, config: impatient, faults: []compare.FaultPlan{fault}})
+	asked, told := runBoth(t, trial{rate: 4, warmup: early, lasts: lasting, config: impatient, faults: []compare.FaultPlan{fault}})
 	if o := asked.Outcome; o.Accepted != asked.Load.Units || nobody(&asked) != 0 || asked.Answered != nil && asked.Answered.P50 < 2*time.Second {
 		t.Errorf("as a request: %+v, %v, %+v", o, asked.Params, asked.Answered)
 	}
@@ -120,13 +120,15 @@ func TestTheVerdictFollowsTheFigures(t *testing.T) {
 		if turned {
 			fast, slow, more, less, clear, nobody = slow, fast, less, more, nil, nil
 		}
-		down := compare.Param{Name: "fault", Value: "accounts:down"}
+		down, away := compare.Param{Name: "fault", Value: "accounts:down"}, compare.Param{Name: "fault", Value: "tandem:down"}
 		list := []compare.Cell{
 			made(compare.Request, "10/s", 100, 0, fast, nil), made(compare.Event, "10/s", 100, 0, slow, clear),
 			made(compare.Request, "160/s", more, 0, ms, nil), made(compare.Event, "160/s", less, 40, ms, nobody),
+			made(compare.Request, "10/s", more, 0, ms, nil, away), made(compare.Event, "10/s", more, 0, ms, nil, away),
 			made(compare.Request, "10/s", less, 0, ms, nil, down), made(compare.Event, "10/s", more, 0, ms, nil, down),
 		}
-		list[4].Faults = []compare.Fault{{Process: accountsName, Kind: "down"}}
+		list[4].Faults = []compare.Fault{{Process: compare.Tandem, Kind: "down"}}
+		list[6].Faults = []compare.Fault{{Process: accountsName, Kind: "down"}}
 		return list
 	}
 	for turned, want := range map[bool]compare.Agreement{false: compare.Yes, true: compare.No} {

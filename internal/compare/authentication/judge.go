@@ -98,7 +98,7 @@ func pair(cells []compare.Cell) (out []*both) {
 			return d.Style == compare.Event && compare.Value(d.Params, "rate") == rate && compare.Value(d.Params, "fault") == fault
 		})
 		if j >= 0 {
-			down := len(c.Faults) == 1 && c.Faults[0].Kind == "down"
+			down := len(c.Faults) == 1 && c.Faults[0].Kind == "down" && c.Faults[0].Process == accountsName
 			out = append(out, &both{rate, fault, down, c, &cells[j]})
 		}
 	}

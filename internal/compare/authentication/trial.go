@@ -44,8 +44,7 @@ type trial struct {
 
 	env  *compare.Env
 	base string    // of the public listener
-	from time.Time // the end of the warm-up
-	told *sync.Map // compare.Told by unit, from then on
+	told *sync.Map // compare.Told by unit, without the warm-up
 }
 
 func (t trial) run(ctx context.Context, env *compare.Env) (*compare.Cell, error) {
@@ -58,12 +57,11 @@ func (t trial) run(ctx context.Context, env *compare.Env) (*compare.Cell, error)
 		Faults:   t.faults,
 		Attempt:  t.logIn,
 		Ledger:   func(context.Context) (map[string]compare.Work, error) { return t.ledger() },
-		MustBeUp: []string{process.Server, accountsName},
+		MustBeUp: []string{compare.Tandem, accountsName},
 	}
 	if t.style != compare.Request {
 		job.Settle = env.Quiet
 	}
-	t.from = time.Now().Add(t.warmup)
 	c, err := env.Run(ctx, job)
 	if err != nil {
 		return nil, err
@@ -82,7 +80,7 @@ func (t trial) run(ctx context.Context, env *compare.Env) (*compare.Cell, error)
 	if err != nil {
 		return nil, err
 	}
-	c.Also = []compare.Param{{Name: forNobody, Value: fmt.Sprint(nobody)}, {Name: secretIs, Value: notFound}}
+	c.Also = []compare.Param{compare.Count(forNobody, nobody), {Name: secretIs, Value: notFound}}
 	if stored {
 		c.Also[1].Value = found
 	}
@@ -144,7 +142,7 @@ func (t *trial) post(ctx context.Context, url string, body any, unit string) (*h
 // logIn logs in, and returns whether there is a session.
 func (t *trial) logIn(ctx context.Context, u compare.Unit) (told compare.Told) {
 	defer func() {
-		if u.Due.After(t.from) {
+		if !u.Warmup {
 			t.told.Store(u.ID, told)
 		}
 	}()

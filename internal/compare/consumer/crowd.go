@@ -40,7 +40,7 @@ func (c Crowd) Settle(ctx context.Context, units int) error {
 	if c.API == "" {
 		return nil // whoever called them has its answers
 	}
-	idle := 0
+	var idle time.Time // since when; zero while it is not
 	return compare.Await(ctx, func(ctx context.Context) (left int, state string, err error) {
 		for _, url := range c.URLs {
 			var n int
@@ -51,9 +51,12 @@ func (c Crowd) Settle(ctx context.Context, units int) error {
 		}
 		quiet, err := c.quiet(ctx)
 		// Idle once may be idle before what ack=accepted took is stored, and becomes a delivery.
-		if idle++; !quiet {
-			idle = 0
-		} else if idle == 10 {
+		switch {
+		case !quiet:
+			idle = time.Time{}
+		case idle.IsZero():
+			idle = time.Now()
+		case time.Since(idle) >= 500*time.Millisecond:
 			left = 0
 		}
 		return left, state, err

@@ -74,7 +74,7 @@ func (Scenario) Services() map[string]process.Opener {
 
 // Trials are, in the whole run or when they are asked for by name, one for each style and number of services, one with a service down for each style,
 // and two of a service that is added later. Faults that the user asks for replace that of the scenario.
-func (sc Scenario) Trials(o compare.Options) (trials []compare.Trial) {
+func (Scenario) Trials(o compare.Options) (trials []compare.Trial) {
 	if o.Extent != compare.Full && len(o.Scenarios) == 0 {
 		return nil
 	}
@@ -83,7 +83,8 @@ func (sc Scenario) Trials(o compare.Options) (trials []compare.Trial) {
 		counts, changes, faults = []int{1, 5}, history/10, []compare.FaultPlan{{Process: interested(5)[2], Down: true}}
 	}
 	if len(o.Faults) > 0 {
-		faults = o.FaultsFor(sc.Services())
+		_, lasts := o.LoadOr(rate, duration)
+		faults = o.FaultsFor(lasts, append(interested(most), owner)...)
 	}
 	for _, n := range counts {
 		for _, s := range styles {

@@ -4,12 +4,14 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/tandem-hybrid/tandem/internal/compare"
 	"github.com/tandem-hybrid/tandem/internal/compare/consumer"
+	"github.com/tandem-hybrid/tandem/internal/compare/reporttest"
 )
 
 // The children of the tests are this program again.
@@ -49,7 +51,7 @@ func TestEveryServiceIsTold(t *testing.T) {
 	const n = 4
 	o := compare.Options{Rate: 60, Duration: 500 * time.Millisecond}
 	for i, c := range measure(t, o, trial(sequence, n, nil, o), trial(parallel, n, nil, o), trial(links, n, nil, o), trial(event, n, nil, o)) {
-		if want := (compare.Outcome{Accepted: c.Load.Units}); c.Outcome != want || c.Load.Units == 0 {
+		if !reflect.DeepEqual(c.Outcome, reporttest.Whole(c.Load.Units)) || c.Load.Units == 0 {
 			t.Errorf("%v: %+v of %d", c.Params, c.Outcome, c.Load.Units)
 		}
 		calls, up := []float64{1 + n, 1 + n, 1 + 1 + n, 1 + 1 + n}[i], []int{1 + n, 1 + n, 2 + n, 2}[i]
@@ -73,9 +75,9 @@ func TestOneServiceIsDead(t *testing.T) {
 	dead := []compare.FaultPlan{{Process: interested(n)[1], Down: true, For: o.Duration}}
 	for i, c := range measure(t, o, trial(sequence, n, dead, o), trial(parallel, n, dead, o), trial(links, n, dead, o), trial(event, n, dead, o)) {
 		switch out := c.Outcome; {
-		case i < 3 && (out.Refused < c.Load.Units/2 || out.HalfDone < out.Refused || out.Lost != 0):
+		case i < 3 && (out.Refused < c.Load.Units/2 || *out.HalfDone < out.Refused || *out.Lost != 0):
 			t.Errorf("%v: %+v of %d", c.Params, out, c.Load.Units)
-		case i == 3 && out != compare.Outcome{Accepted: c.Load.Units}:
+		case i == 3 && (out.Accepted != c.Load.Units || *out.Lost+*out.Twice+*out.HalfDone != 0):
 			t.Errorf("%v: %+v of %d", c.Params, out, c.Load.Units)
 		}
 	}
@@ -129,10 +131,10 @@ func TestEventsReachTheOthers(t *testing.T) {
 func TestAServiceIsAddedLater(t *testing.T) {
 	const before = 150
 	cells := measure(t, compare.Options{}, later(parallel, before), later(event, before))
-	if want := (compare.Outcome{Accepted: before, Lost: before}); cells[0].Outcome != want || cells[0].Done != nil {
+	if o := cells[0].Outcome; o.Accepted != before || *o.Lost != before || *o.Twice != 0 || cells[0].Done != nil {
 		t.Errorf("by calls: %+v, done %+v", cells[0].Outcome, cells[0].Done)
 	}
-	if want := (compare.Outcome{Accepted: before}); cells[1].Outcome != want || cells[1].Done == nil || cells[1].Done.Count != before {
+	if o := cells[1].Outcome; o.Accepted != before || *o.Lost+*o.Twice != 0 || cells[1].Done == nil || cells[1].Done.Count != before {
 		t.Errorf("by events: %+v, done %+v", cells[1].Outcome, cells[1].Done)
 	}
 }
@@ -167,14 +169,16 @@ func cell(s style, n int, p50, p99 time.Duration, o compare.Outcome, faults ...c
 // The verdict follows the figures, whatever they are.
 func TestJudge(t *testing.T) {
 	const ms = time.Millisecond
-	down := compare.Fault{Process: interested(50)[25], Kind: "down"}
+	down := compare.Fault{Process: interested(50)[25], Kind: "down", At: 2 * time.Second, For: time.Second}
+	away := compare.Fault{Process: owner, Kind: "down"}
 	all := compare.Outcome{Accepted: 100}
 	measured := []compare.Cell{
 		cell(sequence, 50, 60*ms, 90*ms, all), cell(sequence, 1, 2*ms, 9*ms, all), cell(parallel, 1, 2*ms, 9*ms, all), cell(parallel, 50, 20*ms, 90*ms, all),
 		cell(event, 1, 3*ms, 9*ms, all), cell(event, 50, 4*ms, 9*ms, all), cell(links, 50, 25*ms, 90*ms, all),
-		cell(sequence, 50, 60*ms, 90*ms, compare.Outcome{Accepted: 67, Refused: 33, HalfDone: 33}, down),
-		cell(parallel, 50, 60*ms, 90*ms, compare.Outcome{Accepted: 66, Refused: 34, HalfDone: 34}, down), cell(event, 50, 4*ms, 9*ms, all, down),
-		{Style: parallel.name, Params: parallel.params(1, 100), Outcome: compare.Outcome{Accepted: 100, Lost: 100}},
+		cell(sequence, 50, 60*ms, 90*ms, all, away), cell(parallel, 50, 60*ms, 90*ms, all, away), cell(event, 50, 4*ms, 9*ms, all, away),
+		cell(sequence, 50, 60*ms, 90*ms, compare.Outcome{Accepted: 67, Refused: 33, HalfDone: new(int64(33))}, down),
+		cell(parallel, 50, 60*ms, 90*ms, compare.Outcome{Accepted: 66, Refused: 34, HalfDone: new(int64(34))}, down), cell(event, 50, 4*ms, 9*ms, all, down),
+		{Style: parallel.name, Params: parallel.params(1, 100), Outcome: compare.Outcome{Accepted: 100, Lost: new(int64(100))}},
 		{Style: event.name, Params: event.params(1, 100), Outcome: all, Took: 300 * ms},
 	}
 	said := func(v compare.Verdict) string {
@@ -189,7 +193,7 @@ func TestJudge(t *testing.T) {
 	}
 	got := said(Scenario{}.Judge(measured))
 	for _, want := range []string{"yes: From 1 to 50 services, the p50 of the answer grows from 2.00 ms to 60.0 ms by calls one after another, and from 3.00 ms to 4.00 ms by an event.",
-		"yes: By calls at the same time, p50 grows from 2.00 ms to 20.0 ms and p99 from 9.00 ms to 90.0 ms.", "yes: With one of 50 services down for a third of the time, 33 of 100",
+		"yes: By calls at the same time, p50 grows from 2.00 ms to 20.0 ms and p99 from 9.00 ms to 90.0 ms.", "yes: With one of 50 services down (interested-26 down from 2 s for 1 s), 33 of 100",
 		"at the same time 34 and 34; of 100 published, 0 were refused and 0 did not reach all.", "yes: A service that was added after 100 changes learned 100 of them from events, in 300 ms, and 0",
 		"change -> 1 service: either: Answered at p50 after 2.00 ms by calls one after another, 2.00 ms at the same time, 3.00 ms by an event.",
 		"change -> 50 services: event: Answered at p50 after 60.0 ms by calls one after another, 20.0 ms at the same time, 25.0 ms by request links, 4.00 ms by an event.", "change -> a service added later: event: "} {
@@ -201,9 +205,9 @@ func TestJudge(t *testing.T) {
 	got = said(Scenario{}.Judge([]compare.Cell{
 		cell(sequence, 1, 2*ms, 9*ms, all), cell(sequence, 50, 60*ms, 90*ms, all), cell(parallel, 1, 2*ms, 9*ms, all), cell(parallel, 50, 2*ms, 9*ms, all),
 		cell(event, 1, 3*ms, 9*ms, all), cell(event, 50, 300*ms, 900*ms, all),
-		cell(sequence, 50, 60*ms, 90*ms, all, down), cell(parallel, 50, 60*ms, 90*ms, all, down), cell(event, 50, 4*ms, 9*ms, compare.Outcome{Accepted: 99, HalfDone: 1}, down),
-		{Style: parallel.name, Params: parallel.params(1, 100), Outcome: compare.Outcome{Accepted: 100, Lost: 100}},
-		{Style: event.name, Params: event.params(1, 100), Outcome: compare.Outcome{Accepted: 100, Lost: 1}},
+		cell(sequence, 50, 60*ms, 90*ms, all, down), cell(parallel, 50, 60*ms, 90*ms, all, down), cell(event, 50, 4*ms, 9*ms, compare.Outcome{Accepted: 99, HalfDone: new(int64(1))}, down),
+		{Style: parallel.name, Params: parallel.params(1, 100), Outcome: compare.Outcome{Accepted: 100, Lost: new(int64(100))}},
+		{Style: event.name, Params: event.params(1, 100), Outcome: compare.Outcome{Accepted: 100, Lost: new(int64(1))}},
 	}))
 	if strings.Count(got, "no: ") != 4 || strings.Contains(got, "50 services: event") {
 		t.Error(got)

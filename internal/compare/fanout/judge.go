@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"time"
 
 	"github.com/tandem-hybrid/tandem/internal/compare"
 	"github.com/tandem-hybrid/tandem/internal/compare/figure"
@@ -30,13 +29,13 @@ func expected() []compare.Expectation {
 	}
 }
 
-// cells are those that were measured whole.
+// cells are those that were measured.
 type cells []compare.Cell
 
 // of returns the cells of a style that pass, by the number of services, rising.
 func (all cells) of(s style, pass func(*compare.Cell) bool) (found []*compare.Cell) {
 	for i := range all {
-		if c := &all[i]; c.Style == s.name && compare.Value(c.Params, calls) == s.calls && !c.BrokenOff && pass(c) {
+		if c := &all[i]; c.Style == s.name && compare.Value(c.Params, calls) == s.calls && pass(c) {
 			found = append(found, c)
 		}
 	}
@@ -47,8 +46,9 @@ func (all cells) of(s style, pass func(*compare.Cell) bool) (found []*compare.Ce
 // calm are cells without a fault, about latencies.
 func calm(c *compare.Cell) bool { return !added(c) && len(c.Faults) == 0 && c.Answered != nil }
 
+// faulty are cells with one of the services down.
 func faulty(c *compare.Cell) bool {
-	return len(c.Faults) == 1 && c.Faults[0].Kind == "down" && c.Faults[0].Process != compare.Tandem
+	return len(c.Faults) == 1 && c.Faults[0].Kind == "down" && c.Faults[0].Process != compare.Tandem && c.Faults[0].Process != owner
 }
 
 func added(c *compare.Cell) bool { return compare.Value(c.Params, before) != "0" }
@@ -76,7 +76,7 @@ func (Scenario) Judge(measured []compare.Cell) compare.Verdict {
 			count(few), count(many), p50(s1), p50(sN), p50(few), p50(many))
 		e = &v.Expected[slowest]
 		e.Agreed = compare.Agree(times(p1, pN) > 1.5 && times(p1, pN) < times(s1, sN), times(p1, pN) > 1.5)
-		e.Figure = fmt.Sprintf("By calls at the same time, p50 grows from %s to %s and p99 from %s to %s.", p50(p1), p50(pN), took(p1.Answered.P99), took(pN.Answered.P99))
+		e.Figure = fmt.Sprintf("By calls at the same time, p50 grows from %s to %s and p99 from %s to %s.", p50(p1), p50(pN), figure.Took(p1.Answered.P99), figure.Took(pN.Answered.P99))
 		byLinks := all.of(links, calm)
 		v.Advice = append(v.Advice, advise(s1, p1, with(byLinks, few), few), advise(sN, pN, with(byLinks, many), many))
 	}
@@ -84,10 +84,11 @@ func (Scenario) Judge(measured []compare.Cell) compare.Verdict {
 		s, p, x := seq[0], par[0], ev[0]
 		e := &v.Expected[failing]
 		refuse := s.Outcome.Refused > 0 && p.Outcome.Refused > 0
-		whole := x.Outcome.Refused+x.Outcome.Unknown+x.Outcome.HalfDone+x.Outcome.Lost == 0
+		whole := x.Outcome.Refused+x.Outcome.Unknown+short(x) == 0
 		e.Agreed = compare.Agree(refuse && whole, refuse || whole)
-		e.Figure = fmt.Sprintf("With one of %d services down for a third of the time, %d of %d changes were refused by calls one after another and left half-done in %d cases, at the same time %d and %d; of %d published, %d were refused and %d did not reach all.",
-			count(s), s.Outcome.Refused, s.Load.Units, s.Outcome.HalfDone, p.Outcome.Refused, p.Outcome.HalfDone, x.Load.Units, x.Outcome.Refused, x.Outcome.HalfDone+x.Outcome.Lost)
+		e.Figure = fmt.Sprintf("With one of %d services down (%s), %d of %d changes were refused by calls one after another and left half-done in %d cases, at the same time %d and %d; of %d published, %d were refused and %d did not reach all.",
+			count(s), figure.FaultName(s.Faults[0]), s.Outcome.Refused, s.Load.Units, compare.Counted(s.Outcome.HalfDone),
+			p.Outcome.Refused, compare.Counted(p.Outcome.HalfDone), x.Load.Units, x.Outcome.Refused, short(x))
 	}
 	if req, ev := all.of(parallel, added), all.of(event, added); min(len(req), len(ev)) > 0 {
 		judgeReplays(&v, req[0], ev[0])
@@ -95,12 +96,18 @@ func (Scenario) Judge(measured []compare.Cell) compare.Verdict {
 	return v
 }
 
+// short are the changes that did not reach all.
+func short(c *compare.Cell) int64 {
+	return compare.Counted(c.Outcome.Lost) + compare.Counted(c.Outcome.HalfDone)
+}
+
 func judgeReplays(v *compare.Verdict, req, ev *compare.Cell) {
 	e := &v.Expected[replays]
-	known := func(c *compare.Cell) int64 { return c.Outcome.Accepted - c.Outcome.Lost }
-	e.Agreed = compare.Agree(ev.Outcome.Lost == 0 && known(req) == 0, ev.Outcome.Lost == 0)
+	lost := compare.Counted(ev.Outcome.Lost)
+	known := func(c *compare.Cell) int64 { return c.Outcome.Accepted - compare.Counted(c.Outcome.Lost) }
+	e.Agreed = compare.Agree(lost == 0 && known(req) == 0, lost == 0)
 	e.Figure = fmt.Sprintf("A service that was added after %d changes learned %d of them from events, in %s, and %d from an owner that calls.",
-		ev.Outcome.Accepted, known(ev), took(ev.Took), known(req))
+		ev.Outcome.Accepted, known(ev), figure.Took(ev.Took), known(req))
 	v.Advice = append(v.Advice, compare.Advice{Link: "change -> a service added later", Style: "event",
 		Reason: "What is kept can be read from the beginning (from: earliest); an owner that calls would have to keep, and offer, what it told others.", Figure: e.Figure})
 }
@@ -132,7 +139,7 @@ func advise(seq, par, link, ev *compare.Cell) compare.Advice {
 	}
 	a.Figure += p50(ev) + " by an event"
 	if ev.Done != nil {
-		a.Figure += fmt.Sprintf(", with which the last service had it after %s", took(ev.Done.P50))
+		a.Figure += fmt.Sprintf(", with which the last service had it after %s", figure.Took(ev.Done.P50))
 	}
 	a.Figure += "."
 	return a
@@ -143,11 +150,4 @@ func times(few, many *compare.Cell) float64 {
 	return float64(many.Answered.P50) / float64(max(few.Answered.P50, 1))
 }
 
-func p50(c *compare.Cell) string { return took(c.Answered.P50) }
-
-func took(d time.Duration) string {
-	if d <= 0 {
-		return "0 ms"
-	}
-	return figure.Duration(d)
-}
+func p50(c *compare.Cell) string { return figure.Took(c.Answered.P50) }

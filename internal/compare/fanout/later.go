@@ -71,16 +71,16 @@ func learned(ctx context.Context, c *compare.Cell, crowd consumer.Crowd, began t
 		return tandem.Errorf(tandem.CodeConflict, "the service was not told of the change after it was added")
 	}
 	done := compare.NewHistogram()
-	c.Outcome.Accepted = int64(before)
+	c.Outcome = compare.Outcome{Accepted: int64(before), Lost: new(int64), Twice: new(int64)}
 	for i := range before {
 		w := ledger[strconv.Itoa(i)]
 		if w.State == compare.Done {
 			done.Record(w.At.Sub(began))
 		} else {
-			c.Outcome.Lost++
+			*c.Outcome.Lost++
 		}
 		if w.Twice {
-			c.Outcome.Twice++
+			*c.Outcome.Twice++
 		}
 	}
 	c.Done = done.Latency()

@@ -74,12 +74,12 @@ var Outcomes = []Column{
 		}
 		return v
 	}},
-	outcome("accepted", 2, false, func(o *compare.Outcome) int64 { return o.Accepted }),
-	outcome("refused", 3, false, func(o *compare.Outcome) int64 { return o.Refused }),
-	outcome("unknown", 5, false, func(o *compare.Outcome) int64 { return o.Unknown }),
-	outcome("lost", 4, true, func(o *compare.Outcome) int64 { return o.Lost }),
-	outcome("twice", 4, true, func(o *compare.Outcome) int64 { return o.Twice }),
-	outcome("half done", 4, true, func(o *compare.Outcome) int64 { return o.HalfDone }),
+	outcome("accepted", 2, false, func(o *compare.Outcome) *int64 { return &o.Accepted }),
+	outcome("refused", 3, false, func(o *compare.Outcome) *int64 { return &o.Refused }),
+	outcome("unknown", 5, false, func(o *compare.Outcome) *int64 { return &o.Unknown }),
+	outcome("lost", 4, true, func(o *compare.Outcome) *int64 { return o.Lost }),
+	outcome("twice", 4, true, func(o *compare.Outcome) *int64 { return o.Twice }),
+	outcome("half done", 4, true, func(o *compare.Outcome) *int64 { return o.HalfDone }),
 }
 
 // OutcomesOf are Outcomes and what only this scenario measures.
@@ -107,14 +107,18 @@ func OutcomesOf(groups []Group) []Column {
 	return columns
 }
 
-func outcome(name string, rank int, bad bool, get func(*compare.Outcome) int64) Column {
-	return Column{Of: "outcome", Name: name, Rank: rank, Get: func(c *compare.Cell) Value {
-		if c.Outcome == (compare.Outcome{}) {
+const outcomes = "outcome"
+
+func outcome(name string, rank int, bad bool, get func(*compare.Outcome) *int64) Column {
+	return Column{Of: outcomes, Name: name, Rank: rank, Get: func(c *compare.Cell) Value {
+		whole := c.Outcome.Accepted + c.Outcome.Refused + c.Outcome.Unknown
+		count := get(&c.Outcome)
+		if whole == 0 || count == nil {
 			return Value{} // nothing was counted
 		}
-		n := get(&c.Outcome)
+		n := *count
 		v := Value{Text: Count(n), Bad: bad && n > 0}
-		if whole := c.Outcome.Accepted + c.Outcome.Refused + c.Outcome.Unknown; !bad && n > 0 && n < whole {
+		if !bad && n > 0 && n < whole {
 			v.Note = Percent(n, whole)
 		}
 		return v
@@ -123,10 +127,10 @@ func outcome(name string, rank int, bad bool, get func(*compare.Outcome) int64) 
 
 // Costs are the columns of what one unit of work takes, and of what must be up.
 var Costs = []Column{
-	{Of: "for one unit of work", Name: "requests", Rank: 9, Get: func(c *compare.Cell) Value { return cost(c.PerUnit.Requests, Number) }},
-	{Of: "for one unit of work", Name: "on the wire", Rank: 9, Get: func(c *compare.Cell) Value { return cost(c.PerUnit.WireBytes, Bytes) }},
-	{Of: "for one unit of work", Name: "on disk", Rank: 9, Get: func(c *compare.Cell) Value { return cost(c.PerUnit.DiskBytes, Bytes) }},
-	{Of: "for one unit of work", Name: "CPU", Rank: 9, Get: func(c *compare.Cell) Value {
+	{Of: "for one accepted unit", Name: "requests", Rank: 9, Get: func(c *compare.Cell) Value { return cost(c.PerUnit.Requests, Number) }},
+	{Of: "for one accepted unit", Name: "on the wire", Rank: 9, Get: func(c *compare.Cell) Value { return cost(c.PerUnit.WireBytes, Bytes) }},
+	{Of: "for one accepted unit", Name: "on disk", Rank: 9, Get: func(c *compare.Cell) Value { return cost(c.PerUnit.DiskBytes, Bytes) }},
+	{Of: "for one accepted unit", Name: "CPU", Rank: 9, Get: func(c *compare.Cell) Value {
 		if c.PerUnit.CPU == nil {
 			return Value{}
 		}
@@ -158,6 +162,16 @@ func Measured(columns []Column, groups []Group) (kept []Column) {
 		}
 	}
 	return kept
+}
+
+// Unmeasured names the outcomes of which no cell tells anything, such as lost work where it is not known what services did.
+func Unmeasured(columns []Column, groups []Group) (names []string) {
+	for _, column := range columns {
+		if column.Of == outcomes && !measured(column, groups) {
+			names = append(names, column.Name)
+		}
+	}
+	return names
 }
 
 func measured(column Column, groups []Group) bool {

@@ -22,6 +22,14 @@ func Duration(d time.Duration) string {
 	return Significant(value) + " " + unit
 }
 
+// Took writes a time that was measured: a Duration, and "0 ms" for one that was too short, or a difference that is chance.
+func Took(d time.Duration) string {
+	if d <= 0 {
+		return "0 ms"
+	}
+	return Duration(d)
+}
+
 // threeDigits rounds before the unit is chosen, so that 999.6 µs is 1.00 ms.
 func threeDigits(d time.Duration) time.Duration {
 	place := time.Duration(1)

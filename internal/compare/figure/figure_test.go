@@ -103,12 +103,19 @@ func TestFaults(t *testing.T) {
 	if got := FaultName(f); got != "payments slow (500ms) from 10 s for 5 s" {
 		t.Error(got)
 	}
-	if got := FaultEnd(f); strings.Contains(got, "0 s") || !strings.Contains(got, "did not succeed") || !strings.Contains(got, "still waited") {
+	if got := faultEnd(f, true); strings.Contains(got, "0 s") || !strings.Contains(got, "did not succeed") || !strings.Contains(got, "never done") {
 		t.Error(got)
 	}
+	if got := faultEnd(f, false); got != "callers did not succeed as before within the run" {
+		t.Errorf("%s, where nothing is known of the work", got)
+	}
 	soon, late := time.Duration(0), 1200*time.Millisecond
+	f.Recovered, f.Drained = &late, &soon
+	if got := faultEnd(f, true); got != "callers succeeded as before 1.20 s after the fault ended; no work waited for its end" {
+		t.Error(got)
+	}
 	f.Recovered, f.Drained = &soon, &late
-	if got := FaultEnd(f); got != "callers succeeded as before at once; all work that waited was done 1.20 s after the fault ended" {
+	if got := faultEnd(f, true); got != "callers succeeded as before at once; all work that waited was done 1.20 s after the fault ended" {
 		t.Error(got)
 	}
 }
@@ -117,6 +124,13 @@ func TestFaultsOfASeries(t *testing.T) {
 	c := compare.Cell{Faults: []compare.Fault{{Process: "payments", Kind: "down"}}}
 	if got := Faults(Series{"request", &c}); len(got) != 1 || !strings.HasPrefix(got[0], "request: callers") {
 		t.Error(got)
+	}
+	c.Faults = append(c.Faults, compare.Fault{Process: "stock", Kind: "down", At: time.Second, For: time.Second})
+	c.Took = 1500 * time.Millisecond
+	for brokenOff, want := range map[bool]int{false: 2, true: 1} {
+		if c.BrokenOff = brokenOff; len(Faults(Series{"request", &c})) != want {
+			t.Errorf("broken off %t: %q", brokenOff, Faults(Series{"request", &c}))
+		}
 	}
 	if c.NotReachable = "too fast"; Faults(Series{"request", &c}) != nil {
 		t.Error("times of a cell that was not reachable")
@@ -149,7 +163,7 @@ func TestColumns(t *testing.T) {
 		"answers":           {Latencies, compare.Cell{Answered: l}, "1.00 ms± 10.0 µs||1.00 s||||||"},
 		"not reachable":     {Latencies, compare.Cell{Answered: l, Done: l, NotReachable: "busy"}, "||||||||"},
 		"nothing counted":   {Outcomes, compare.Cell{}, "||||||||"},
-		"counted":           {Outcomes, compare.Cell{Outcome: compare.Outcome{Accepted: 3, Refused: 1, Lost: 2}}, "||375.0 %|125.0 %|0|2!|0|0|"},
+		"counted":           {Outcomes, compare.Cell{Outcome: compare.Outcome{Accepted: 3, Refused: 1, Lost: new(int64(2)), Twice: new(int64)}}, "||375.0 %|125.0 %|0|2!|0||"},
 		"rate not reached":  {Outcomes, compare.Cell{Load: compare.Load{Rate: 200, Reached: 150, Units: 6000}}, "6,000|200reached 150|||||||"},
 		"rate of chance":    {Outcomes, compare.Cell{Load: compare.Load{Rate: 20, Reached: 18.2, Units: 91}}, "91|20|||||||"},
 		"rate reached":      {Outcomes, compare.Cell{Load: compare.Load{Rate: 200, Reached: 199.9, Units: 6000}}, "6,000|200|||||||"},

@@ -104,31 +104,40 @@ func FaultName(f compare.Fault) string {
 	return text + " from " + Span(f.At) + " for " + Span(f.For)
 }
 
-// Faults says, for each fault of a series, what followed its end: nothing of a cell that was not reachable, since these are times, too.
+// Faults says, for each fault of a series, what followed its end: nothing of a cell that was not reachable, since these are times, too, and of a fault
+// that had not ended when the cell was broken off.
 func Faults(s Series) (lines []string) {
 	if s.NotReachable != "" {
 		return nil
 	}
 	for _, f := range s.Faults {
+		if s.BrokenOff && s.Took < f.At+f.For {
+			continue
+		}
 		name := s.Name
 		if len(s.Faults) > 1 {
 			name += ", " + FaultName(f)
 		}
-		lines = append(lines, name+": "+FaultEnd(f))
+		lines = append(lines, name+": "+faultEnd(f, s.Outcome.Lost != nil))
 	}
 	return lines
 }
 
-// FaultEnd says what followed the end of a fault.
-func FaultEnd(f compare.Fault) string {
+// faultEnd says what followed the end of a fault; nothing of the work where it is not known whether it was done.
+func faultEnd(f compare.Fault, known bool) string {
 	text := "callers did not succeed as before within the run"
 	if f.Recovered != nil {
 		text = "callers succeeded as before " + after(Duration(*f.Recovered))
 	}
-	if f.Drained != nil {
-		return text + "; all work that waited was done " + after(Duration(*f.Drained))
+	switch {
+	case !known:
+		return text
+	case f.Drained == nil:
+		return text + "; some of the work that was accepted before the fault ended was never done"
+	case *f.Drained == 0:
+		return text + "; no work waited for its end"
 	}
-	return text + "; work still waited at the end of the run"
+	return text + "; all work that waited was done " + after(Duration(*f.Drained))
 }
 
 func after(d string) string {

@@ -29,19 +29,13 @@ func (b bin) available() float64 {
 	return math.Min(float64(b.Accepted)/float64(b.Due), 1)
 }
 
-func (b bin) throughput() float64 { return float64(b.Done) / b.lasts.Seconds() }
+func (b bin) throughput() float64 { return float64(compare.Counted(b.Done)) / b.lasts.Seconds() }
 func (b bin) accepted() float64   { return float64(b.Accepted) / b.lasts.Seconds() }
+func (b bin) waiting() float64    { return float64(compare.Counted(b.Backlog)) }
 func (b bin) offered() float64    { return float64(b.Due) / b.lasts.Seconds() }
 
-// finished says whether it was seen when work was done. A cell of which nothing was ever done and nothing waits has no such figures.
-func finished(all []bin) bool {
-	for _, b := range all {
-		if b.Done > 0 || b.Backlog > 0 {
-			return true
-		}
-	}
-	return false
-}
+// finished says whether it is known when work was done.
+func finished(all []bin) bool { return len(all) > 0 && all[0].Done != nil }
 
 // bins joins samples in a row until there are few. Counts add up, the backlog is that of the end, and the 99th percentile the worst one.
 func bins(c *compare.Cell) (all []bin) {
@@ -49,13 +43,17 @@ func bins(c *compare.Cell) (all []bin) {
 	for from := 0; from < len(c.Samples); from += each {
 		to := min(from+each, len(c.Samples))
 		b := bin{Sample: c.Samples[from]}
+		done := compare.Counted(b.Done)
 		for _, s := range c.Samples[from+1 : to] {
 			b.Due += s.Due
 			b.Accepted += s.Accepted
 			b.Refused += s.Refused
-			b.Done += s.Done
+			done += compare.Counted(s.Done)
 			b.P99 = max(b.P99, s.P99)
 			b.Backlog = s.Backlog
+		}
+		if b.Done != nil {
+			b.Done = &done
 		}
 		b.lasts = endOf(c, to) - b.At
 		if b.lasts > 0 {
@@ -93,7 +91,7 @@ func overTime(id string, g *figure.Group, colours map[string]string) (plots []*p
 		for _, b := range series[i] {
 			end = math.Max(end, (b.At + b.lasts).Seconds())
 			mostDone = math.Max(mostDone, math.Max(b.throughput(), b.offered()))
-			mostBacklog = math.Max(mostBacklog, float64(b.Backlog))
+			mostBacklog = math.Max(mostBacklog, b.waiting())
 			if b.P99 > 0 {
 				least, slowest = math.Min(least, float64(b.P99)), math.Max(slowest, float64(b.P99))
 			}
@@ -110,7 +108,8 @@ func overTime(id string, g *figure.Group, colours map[string]string) (plots []*p
 		}
 		var described []string
 		for i, s := range g.Series {
-			if len(series[i]) == 0 || s.NotReachable != "" && kind == "p99" {
+			unknown := worked && !finished(series[i]) && (kind == "throughput" || kind == "backlog")
+			if len(series[i]) == 0 || s.NotReachable != "" && kind == "p99" || unknown {
 				continue
 			}
 			p.lines = append(p.lines, line{name: s.Name, class: colours[s.Style], points: pointsOf(series[i], value)})
@@ -160,10 +159,10 @@ func overTime(id string, g *figure.Group, colours map[string]string) (plots []*p
 	if !worked {
 		return plots
 	}
-	add("backlog", "Backlog: accepted and not done", linear(math.Max(mostBacklog, 4), figure.Number), false, func(b bin) float64 { return float64(b.Backlog) }, func(all []bin) string {
+	add("backlog", "Backlog: accepted and not done", linear(math.Max(mostBacklog, 4), figure.Number), false, bin.waiting, func(all []bin) string {
 		high := int64(0)
 		for _, b := range all {
-			high = max(high, b.Backlog)
+			high = max(high, compare.Counted(b.Backlog))
 		}
 		return "at most " + figure.Count(high)
 	})

@@ -175,9 +175,13 @@ func sectionOf(id string, f *compare.Finding, colours map[string]string) section
 			note += " Where there are two, the lower one is the time until all work was done."
 		}
 	}
+	counted, unknown := figure.OutcomesOf(groups), ""
+	if names := figure.Unmeasured(counted, groups); len(names) > 0 {
+		unknown = "Not measured: " + strings.Join(names, ", ") + "."
+	}
 	for _, t := range []*table{
 		figures("How long it took", note, figure.Latencies, groups, drawn, colours, true),
-		figures("What became of the work", "", figure.OutcomesOf(groups), groups, nil, colours, false),
+		figures("What became of the work", unknown, counted, groups, nil, colours, false),
 		figures("What it cost", "", figure.Costs, groups, nil, colours, false),
 	} {
 		if t != nil {

@@ -195,7 +195,7 @@ func TestSelfContained(t *testing.T) {
 // What is nil or absent is a dash, or not there.
 func TestNothingIsNotZero(t *testing.T) {
 	r := &compare.Report{Findings: []compare.Finding{{Title: "Nothing", Cells: []compare.Cell{
-		{Style: "request", Answered: &compare.Latency{Count: 9, P99: 7 * time.Millisecond}, Outcome: compare.Outcome{Accepted: 9}, PerUnit: compare.PerUnit{Requests: new(float64)},
+		{Style: "request", Answered: &compare.Latency{Count: 9, P99: 7 * time.Millisecond}, Outcome: compare.Outcome{Accepted: 9, Lost: new(int64)}, PerUnit: compare.PerUnit{Requests: new(float64)},
 			Processes: []compare.Process{{Name: "orders", CPU: time.Second}}},
 		{Style: "event", Answered: &compare.Latency{}, Processes: []compare.Process{{Name: "stock", MemoryBytes: 5e6}}},
 	}}}}
@@ -206,14 +206,17 @@ func TestNothingIsNotZero(t *testing.T) {
 	}
 	want := []string{
 		"answered", "p99", "request 7.00 ms", "event –",
-		"outcome", "accepted refused unknown lost twice half done", "request 9 0 0 0 0 0", "event – – – – – –",
-		"for one unit of work", "requests", "request 0", "event –",
+		"outcome", "accepted refused unknown lost", "request 9 0 0 0", "event – – – –",
+		"for one accepted unit", "requests", "request 0", "event –",
 		"request event", "CPU memory CPU memory", "orders 1.00 s – – –", "stock – – 0 s 5 MB",
 	}
 	// The drawn column has an axis for a head.
 	got[1] = strings.TrimPrefix(got[1], root.all("svg")[0].text()+" ")
 	if !slices.Equal(got, want) {
 		t.Errorf("%q\nwhere this was wanted:\n%q", got, want)
+	}
+	if !strings.Contains(root.text(), "Not measured: twice, half done.") {
+		t.Error("the page does not say what was not measured")
 	}
 	for _, zero := range []string{"0 core", "0 B", "Memory", "Processor", "January 1", "Runs of each cell", "Availability"} {
 		if strings.Contains(root.text(), zero) {

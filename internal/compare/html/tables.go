@@ -134,7 +134,7 @@ func behind(g *figure.Group) *table {
 			}
 			rate, backlog := "", ""
 			if finished(series[i]) {
-				rate, backlog = figure.Number(b.throughput()), figure.Count(b.Backlog)
+				rate, backlog = figure.Number(b.throughput()), figure.Count(compare.Counted(b.Backlog))
 			}
 			for _, text := range []string{p99, rate, figure.Percent(min(b.Accepted, b.Due), b.Due), backlog} {
 				r.Places = append(r.Places, place{Value: figure.Value{Text: text}})

@@ -99,17 +99,18 @@ func judgeFaults(v *compare.Verdict, all []pair) {
 			r.Load.Units, turnedAway(r), e.Load.Units, turnedAway(e))
 		if f.Kind == "down" {
 			drained := "the work that waited was not made up for while it was watched"
-			ok := turnedAway(r) > 0 && turnedAway(e) == 0 && e.Outcome.Lost+e.Outcome.HalfDone == 0
+			ok := turnedAway(r) > 0 && turnedAway(e) == 0 && compare.Counted(e.Outcome.Lost)+compare.Counted(e.Outcome.HalfDone) == 0
 			if d := e.Faults[0].Drained; d != nil {
-				drained = "the work that waited was done " + took(*d) + " after its end"
+				drained = "the work that waited was done " + figure.Took(*d) + " after its end"
 			} else {
 				ok = false
 			}
 			agree(&v.Expected[claimAway], ok, text+" As events, "+drained+".")
 		}
 		if turnedAway(r) > 0 {
-			agree(&v.Expected[claimHalf], r.Outcome.HalfDone > 0 && e.Outcome.HalfDone == 0,
-				fmt.Sprintf("%s, %d of %d orders were left half-done as requests, and %d of %d as events.", what, r.Outcome.HalfDone, r.Load.Units, e.Outcome.HalfDone, e.Load.Units))
+			asked, told := compare.Counted(r.Outcome.HalfDone), compare.Counted(e.Outcome.HalfDone)
+			agree(&v.Expected[claimHalf], asked > 0 && told == 0,
+				fmt.Sprintf("%s, %d of %d orders were left half-done as requests, and %d of %d as events.", what, asked, r.Load.Units, told, e.Load.Units))
 		}
 		advise(v, f, p, text)
 	}
@@ -128,7 +129,7 @@ func advise(v *compare.Verdict, f *compare.Fault, p pair, text string) {
 	case slower:
 		a.Style, a.Reason = compare.Event, "Callers do not wait for it."
 		a.Figure = fmt.Sprintf("%s, the answer took %s as a request and %s as an event at p99.", figure.FaultName(*f),
-			took(r.Answered.P99), took(e.Answered.P99))
+			figure.Took(r.Answered.P99), figure.Took(e.Answered.P99))
 	}
 	// One advice for each link, on all figures that say the same.
 	for i := range v.Advice {
@@ -167,7 +168,7 @@ func judgeChains(v *compare.Verdict, all []pair) {
 	each := func(a, b time.Duration) time.Duration { return (b - a) / time.Duration(last.length-first.length) }
 	r, e := each(first.request, last.request), each(first.event, last.event)
 	text := fmt.Sprintf("From %d services of %s each to %d, the answer went from %s to %s as requests, %s for each service, and from %s to %s as events, at p50.",
-		first.length, stepWork, last.length, took(first.request), took(last.request), took(r), took(first.event), took(last.event))
+		first.length, stepWork, last.length, figure.Took(first.request), figure.Took(last.request), figure.Took(r), figure.Took(first.event), figure.Took(last.event))
 	agree(&v.Expected[claimChain], r >= stepWork && e < stepWork, text)
 	if r > 2*max(e, 0) {
 		v.Advice = append(v.Advice, compare.Advice{Link: "to each further service of a chain", Style: compare.Event,
@@ -182,7 +183,7 @@ func judgeLater(v *compare.Verdict, all []pair) {
 			continue
 		}
 		text := fmt.Sprintf("At %s%s, as events the answer came after %s and all was done after %s; as requests after %s and %s, at p50.",
-			compare.Value(r.Params, "rate"), withFault(p), took(e.Answered.P50), took(e.Done.P50), took(r.Answered.P50), took(r.Done.P50))
+			compare.Value(r.Params, "rate"), withFault(p), figure.Took(e.Answered.P50), figure.Took(e.Done.P50), figure.Took(r.Answered.P50), figure.Took(r.Done.P50))
 		agree(&v.Expected[claimLater], e.Done.P50 > e.Answered.P50, text)
 		v.Advice = append(v.Advice, compare.Advice{Link: "from the customer to orders", Style: compare.Request,
 			Reason: "The customer needs the number of the order at once, in either style of the links behind it.", Figure: text})
@@ -226,12 +227,4 @@ func judgeLoad(v *compare.Verdict, cells []compare.Cell) {
 	agree(&v.Expected[claimLoad], e.up.Load.Rate > r.up.Load.Rate,
 		fmt.Sprintf("Callers were answered within a second at p99, and fewer than one in a hundred turned away, up to %s as requests and up to %s as events.",
 			compare.Value(r.up.Params, "rate"), compare.Value(e.up.Params, "rate")))
-}
-
-// took writes a time; figure.Duration leaves out what is not measured, and zero here is.
-func took(d time.Duration) string {
-	if d <= 0 {
-		return "0 ms"
-	}
-	return figure.Duration(d)
 }

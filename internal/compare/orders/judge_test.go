@@ -49,7 +49,7 @@ func TestJudgeLoad(t *testing.T) {
 
 func TestJudgeFaults(t *testing.T) {
 	const ms = time.Millisecond
-	all, turned := compare.Outcome{Accepted: 100}, compare.Outcome{Accepted: 70, Refused: 20, Unknown: 10, HalfDone: 12}
+	all, turned := compare.Outcome{Accepted: 100}, compare.Outcome{Accepted: 70, Refused: 20, Unknown: 10, HalfDone: new(int64(12))}
 	v := Scenario{}.Judge([]compare.Cell{
 		faulty(cell("request", 20, 10*ms, turned), "payments", "down", 0), faulty(cell("event", 20, 10*ms, all), "payments", "down", 700*ms),
 		faulty(cell("request", 20, 500*ms, all), "payments", "slow=500ms", 0), faulty(cell("event", 20, 10*ms, all), "payments", "slow=500ms", 0),

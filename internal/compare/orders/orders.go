@@ -5,6 +5,7 @@ package orders
 import (
 	"time"
 
+	shop "github.com/tandem-hybrid/tandem/examples/shop"
 	"github.com/tandem-hybrid/tandem/internal/compare"
 	"github.com/tandem-hybrid/tandem/internal/process"
 )
@@ -47,9 +48,9 @@ func (Scenario) Trials(o compare.Options) (trials []compare.Trial) {
 		if o.Extent == compare.Quick {
 			of = offer(usualRate, time.Second, 5*time.Second)
 		}
-		faults := o.Faults
-		if len(faults) == 0 {
-			faults = []compare.FaultPlan{down}
+		faults := []compare.FaultPlan{down}
+		if len(o.Faults) > 0 {
+			faults = o.FaultsFor(of.Duration, shop.Services()...)
 		}
 		both(func(style string) compare.Trial { return shopTrial(style, of, faults) })
 		return trials

@@ -48,7 +48,8 @@ func (s *Scenario) About() compare.About {
 // Services are none: they run already.
 func (s *Scenario) Services() map[string]process.Opener { return nil }
 
-const linkParam = "links as requests"
+// linkParam names the links that are requests: none, one of them, or all. No subscription can be called all.
+const linkParam, all = "links as requests", "all of them"
 
 // Trials are all links as events, each link alone as a request, and, where there are several, all as requests.
 func (s *Scenario) Trials(o compare.Options) (trials []compare.Trial) {
@@ -72,7 +73,7 @@ func (s *Scenario) Trials(o compare.Options) (trials []compare.Trial) {
 		add(compare.Request, l.name, l)
 	}
 	if len(s.topology.links) > 1 {
-		add(compare.Request, "all", s.topology.links...)
+		add(compare.Request, all, s.topology.links...)
 	}
 	return trials
 }
@@ -119,13 +120,20 @@ func unique(names []string) (list []string) {
 	return list
 }
 
-// noticed is what a link as a request may add to the answer at p99 before it counts: a fifth, and at least 5 ms, since runs differ by
-// that much.
-func noticed(event, request time.Duration) bool {
-	return request-event > max(event/5, 5*time.Millisecond)
+// slower reports whether links as requests add more to the answer at p99 than runs differ by: a fifth, 5 ms, and what repeats differ by.
+func slower(request, event *compare.Latency) bool {
+	return request.P99-event.P99 > max(event.P99/5, 5*time.Millisecond, request.P99Interval+event.P99Interval)
 }
 
-// Judge compares each link as a request with all links as events.
+// turnsAway reports whether links as requests turn more callers away than chance does: more than one in a hundred.
+func turnsAway(request, event *compare.Cell) bool {
+	share := func(c *compare.Cell) float64 { return float64(away(c)) / float64(max(c.Load.Units, 1)) }
+	return share(request)-share(event) > 0.01
+}
+
+func away(c *compare.Cell) int64 { return c.Outcome.Refused + c.Outcome.Unknown }
+
+// Judge compares each link as a request, and all of them, with all links as events.
 func (s *Scenario) Judge(cells []compare.Cell) (v compare.Verdict) {
 	var base *compare.Cell
 	for i := range cells {
@@ -134,21 +142,20 @@ func (s *Scenario) Judge(cells []compare.Cell) (v compare.Verdict) {
 			base = c
 		}
 		name := value(c)
-		if base == nil || c == base || name == "all" || base.Answered == nil {
+		if base == nil || c == base || base.Answered == nil {
 			continue
 		}
 		a := compare.Advice{Link: s.describe(name), Style: "either", Reason: "As a request it cost callers nothing that was noticed."}
-		away, before := c.Outcome.Refused+c.Outcome.Unknown, base.Outcome.Refused+base.Outcome.Unknown
-		a.Figure = fmt.Sprintf("As a request %d of %d callers were turned away, as an event %d of %d.", away, c.Load.Units, before, base.Load.Units)
+		a.Figure = fmt.Sprintf("As a request %d of %d callers were turned away, as an event %d of %d.", away(c), c.Load.Units, away(base), base.Load.Units)
 		if c.Answered != nil {
 			a.Figure += fmt.Sprintf(" The answer took %s at p99 as a request and %s as an event.", figure.Duration(c.Answered.P99), figure.Duration(base.Answered.P99))
 		}
 		switch {
 		case c.NotReachable != "":
 			a.Style, a.Reason, a.Figure = compare.Event, "As a request this load could not be kept.", c.NotReachable
-		case away > before:
+		case turnsAway(c, base):
 			a.Style, a.Reason = compare.Event, "As a request it turned callers away."
-		case c.Answered != nil && noticed(base.Answered.P99, c.Answered.P99):
+		case c.Answered != nil && slower(c.Answered, base.Answered):
 			a.Style, a.Reason = compare.Event, "Callers do not wait for it, unless they need what it answers."
 		}
 		v.Advice = append(v.Advice, a)
@@ -167,16 +174,12 @@ func (s *Scenario) Judge(cells []compare.Cell) (v compare.Verdict) {
 	return v
 }
 
-func value(c *compare.Cell) string {
-	for _, p := range c.Params {
-		if p.Name == linkParam {
-			return p.Value
-		}
-	}
-	return ""
-}
+func value(c *compare.Cell) string { return compare.Value(c.Params, linkParam) }
 
 func (s *Scenario) describe(name string) string {
+	if name == all {
+		return "all links at once"
+	}
 	for _, l := range s.topology.links {
 		if l.name == name && l.service != "" && l.service != name {
 			return name + " (to " + l.service + ")"

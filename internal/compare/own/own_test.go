@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -80,7 +81,7 @@ subscriptions:
 		t.Fatal(err)
 	}
 	cells := r.Findings[0].Cells
-	if len(cells) != 4 || value(&cells[0]) != "none" || value(&cells[3]) != "all" {
+	if len(cells) != 4 || value(&cells[0]) != "none" || value(&cells[3]) != all {
 		t.Fatalf("%+v", cells)
 	}
 	accepted := 0
@@ -89,7 +90,7 @@ subscriptions:
 		if c.Outcome.Refused+c.Outcome.Unknown > 0 || c.Done != nil {
 			t.Errorf("%s %s: %+v, %+v", c.Style, value(&c), c.Outcome, c.Done)
 		}
-		waits := value(&c) == "late" || value(&c) == "all"
+		waits := value(&c) == "late" || value(&c) == all
 		if c.NotReachable == "" && (c.Answered.P50 >= slow) != waits {
 			t.Errorf("%s %s: answered in %s at p50, the slow service takes %s", c.Style, value(&c), c.Answered.P50, slow)
 		}
@@ -104,8 +105,27 @@ subscriptions:
 	if len(units) < accepted { // and those of the warm-up
 		t.Errorf("%d units were accepted, %d delivered", accepted, len(units))
 	}
-	if len(r.Advice) != 2 || r.Advice[1].Link != "late (to slow)" || r.Advice[1].Style != compare.Event {
+	if len(r.Advice) != 3 || r.Advice[1].Link != "late (to slow)" || r.Advice[1].Style != compare.Event || r.Advice[2].Link != "all links at once" {
 		t.Errorf("%+v", r.Advice)
+	}
+}
+
+// What chance explains is no reason for a style.
+func TestJudge(t *testing.T) {
+	const ms = time.Millisecond
+	cell := func(style, links string, away int64, p99, interval time.Duration) compare.Cell {
+		return compare.Cell{Style: style, Params: []compare.Param{{Name: linkParam, Value: links}}, Load: compare.Load{Units: 1000},
+			Outcome: compare.Outcome{Accepted: 1000 - away, Refused: away}, Answered: &compare.Latency{P99: p99, P99Interval: interval}}
+	}
+	v := (&Scenario{topology: &topology{}}).Judge([]compare.Cell{cell(compare.Event, "none", 5, 20*ms, ms),
+		cell(compare.Request, "few", 15, 25*ms, ms), cell(compare.Request, "many", 16, 25*ms, ms), cell(compare.Request, "slow", 5, 26*ms, ms),
+		cell(compare.Request, "varies", 5, 26*ms, 5*ms), cell(compare.Request, all, 5, 40*ms, ms)})
+	var got []string
+	for _, a := range v.Advice {
+		got = append(got, a.Link+": "+a.Style)
+	}
+	if want := []string{"few: either", "many: event", "slow: event", "varies: either", "all links at once: event"}; !slices.Equal(got, want) {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 

@@ -30,7 +30,7 @@ func expected() []compare.Expectation {
 func find(cells []compare.Cell, s style, consumers int) *compare.Cell {
 	for i := range cells {
 		c := &cells[i]
-		if c.Style == s.name && compare.Value(c.Params, "sent") == s.sent && compare.Value(c.Params, "consumers") == strconv.Itoa(consumers) && !c.BrokenOff && len(c.Also) > 0 {
+		if c.Style == s.name && compare.Value(c.Params, "sent") == s.sent && compare.Value(c.Params, "consumers") == strconv.Itoa(consumers) && len(c.Also) > 0 {
 			return c
 		}
 	}
@@ -106,22 +106,35 @@ func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
 	return v
 }
 
-// advise says how vehicles should report when others want every position.
+// advise says how vehicles should report when others want every position. The first of the events was measured; others may be nil.
 func advise(call *compare.Cell, events []*compare.Cell, styles []style) compare.Advice {
-	best, how := -1, ""
+	best := 0 // the first one is there
 	figure := fmt.Sprintf("Vehicles at a p99 under %s with %d consumers: %s by calls of a service", figure.Span(bound), len(consumers), found(call))
 	for i, c := range events {
 		if c == nil {
 			continue
 		}
 		figure += fmt.Sprintf(", %s by events %s", found(c), styles[i].sent)
-		if held(c) > best {
-			best, how = held(c), styles[i].sent
+		if held(c) > held(events[best]) {
+			best = i
+		}
+	}
+	most := true // as far as it can be told
+	for i, c := range events {
+		if c != nil && i != best {
+			more, told := share(events[best], c, 1)
+			most = most && more && told
 		}
 	}
 	a := compare.Advice{Link: "vehicle -> live map, surge, history", Style: "event", Figure: figure + ".",
-		Reason: "One intake serves all who want positions. Of the ways to send them, events " + how + " serve the most vehicles here."}
-	if held(call) >= best {
+		Reason: "One intake serves all who want positions."}
+	if most {
+		a.Reason += " Of the ways to send them, events " + styles[best].sent + " serve the most vehicles here."
+	}
+	switch asMany, told := share(call, events[best], 1); {
+	case !told:
+		a.Style, a.Reason = "either", "Which of them serves more vehicles is not known, since not every limit was reached here."
+	case asMany:
 		a.Style, a.Reason = "either", "A service that stores positions and calls those who want them serves as many vehicles here as events do, with one part fewer; it refuses reports when one of them is down."
 	}
 	return a

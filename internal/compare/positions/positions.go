@@ -2,6 +2,7 @@ package positions
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -97,7 +98,7 @@ const Name = "positions"
 func (Scenario) About() compare.About {
 	return compare.About{Name: Name, Title: "Vehicle positions",
 		Question: "Vehicles report where they are every 4 s. How many can there be until the p99 of a report, or of its arrival at those who want it, reaches 1 s?",
-		Expected: expected()}
+		Expected: expected(), NoRate: true}
 }
 
 // Services are the store and the consumers.
@@ -115,7 +116,8 @@ func (sc Scenario) Trials(o compare.Options) (trials []compare.Trial) {
 	if o.Extent != compare.Full && len(o.Scenarios) == 0 {
 		return nil
 	}
-	p, faults := planOf(o), o.FaultsFor(sc.Services())
+	p := planOf(o)
+	faults := o.FaultsFor(p.duration, slices.Collect(maps.Keys(sc.Services()))...)
 	for _, s := range []style{calls, single, batched, sockets} {
 		trials = append(trials, trial(s, len(consumers), p, s.faults(faults)))
 	}

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/internal/compare"
 	"github.com/tandem-hybrid/tandem/internal/compare/fleet"
+	"github.com/tandem-hybrid/tandem/internal/compare/reporttest"
 )
 
 // The children of the tests are this program again.
@@ -108,7 +110,7 @@ func TestEveryReportArrives(t *testing.T) {
 	}
 	for i, c := range measure(t, trials...) {
 		how := strings.TrimSpace(all[i].name + " " + all[i].sent)
-		if want := (compare.Outcome{Accepted: 2 * n}); c.Outcome != want || c.Load.Units != 2*n {
+		if !reflect.DeepEqual(c.Outcome, reporttest.Whole(2*n)) || c.Load.Units != 2*n {
 			t.Errorf("%s: %+v of %d", how, c.Outcome, c.Load.Units)
 		}
 		if got := *c.PerUnit.Requests; all[i].each && got != 1 || !all[i].each && (got <= 0 || got >= 1) {
@@ -126,10 +128,10 @@ func TestAConsumerIsDown(t *testing.T) {
 	down := []compare.FaultPlan{{Process: "history", Down: true, For: 400 * time.Millisecond}}
 	probe := func(ctx context.Context, s *search) (*compare.Cell, error) { return s.probe(ctx, n) }
 	cells := measure(t, with(calls, len(consumers), down, probe), with(single, len(consumers), down, probe))
-	if o := cells[0].Outcome; o.Refused < n || o.HalfDone < o.Refused || !strings.Contains(misses(&cells[0]), "were not accepted") && cells[0].NotReachable == "" {
+	if o := cells[0].Outcome; o.Refused < n || *o.HalfDone < o.Refused || !strings.Contains(misses(&cells[0]), "were not accepted") && cells[0].NotReachable == "" {
 		t.Errorf("by calls: %+v, %s", o, misses(&cells[0]))
 	}
-	if want := (compare.Outcome{Accepted: 2 * n}); cells[1].Outcome != want {
+	if o := cells[1].Outcome; o.Accepted != 2*n || *o.Lost+*o.Twice+*o.HalfDone != 0 {
 		t.Errorf("by events: %+v", cells[1].Outcome)
 	}
 }
@@ -154,7 +156,7 @@ func TestClear(t *testing.T) {
 		if err != nil {
 			return nil, err
 		}
-		if want := (compare.Outcome{Accepted: 10}); c.Outcome != want {
+		if !reflect.DeepEqual(c.Outcome, reporttest.Whole(10)) {
 			t.Errorf("after it was let off: %+v", c.Outcome)
 		}
 		ledger, err := s.sys.Ledger(ctx)
@@ -188,13 +190,13 @@ func TestSearch(t *testing.T) {
 func TestMisses(t *testing.T) {
 	quick, slow := &compare.Latency{P99: bound - 1}, &compare.Latency{P99: bound}
 	for want, c := range map[string]compare.Cell{
-		"":                            {Answered: quick, Done: quick, Outcome: compare.Outcome{Refused: 1, Lost: 1}},
+		"":                            {Answered: quick, Done: quick, Outcome: compare.Outcome{Refused: 1, Lost: new(int64(1))}},
 		"broken off":                  {Answered: quick, BrokenOff: true},
 		"why":                         {NotReachable: "why"},
 		"2 of 100":                    {Answered: quick, Outcome: compare.Outcome{Refused: 1, Unknown: 1}},
 		"p99 of the answer 1.00 s":    {Answered: slow},
 		"p99 of the answer of none":   {},
-		"2 of 100 reports had not":    {Answered: quick, Done: quick, Outcome: compare.Outcome{Lost: 1, HalfDone: 1}},
+		"2 of 100 reports had not":    {Answered: quick, Done: quick, Outcome: compare.Outcome{Lost: new(int64(1)), HalfDone: new(int64(1))}},
 		"p99 until all consumers had": {Answered: quick, Done: slow},
 	} {
 		c.Load.Units = 100
@@ -285,10 +287,21 @@ func TestJudge(t *testing.T) {
 			t.Errorf("%q, want %q", got, c.want)
 		}
 	}
+	for _, c := range []struct {
+		call, one, batch compare.Cell
+		want, not        string
+	}{
+		{cell(calls, all, 3000, 500), cell(single, all, 9000, 500), open(cell(batched, all, 80000, 9)), "history: event: One intake serves all who want positions. Of the ways to send them, events in batches", "not known"},
+		{cell(calls, all, 3000, 500), open(cell(single, all, 9000, 500)), open(cell(batched, all, 80000, 9)), "history: event: One intake serves all who want positions. Vehicles", "serve the most"},
+		{open(cell(calls, all, 3000, 500)), cell(single, all, 9000, 500), cell(batched, all, 80000, 9), "history: either: Which of them serves more vehicles is not known", "as many vehicles"},
+		{open(cell(calls, all, 9000, 500)), cell(single, all, 8000, 500), cell(batched, all, 9000, 9), "history: either: A service that stores", "not known"},
+	} {
+		if got := said((Scenario{}).Judge([]compare.Cell{c.call, c.one, c.batch})); !strings.Contains(got, c.want) || strings.Contains(got, c.not) {
+			t.Errorf("%q, want %q and not %q", got, c.want, c.not)
+		}
+	}
 	// What did not run, or has no number, is not judged.
-	broken := measured[1]
-	broken.BrokenOff = true
-	v := Scenario{}.Judge([]compare.Cell{measured[0], broken, measured[2], {Style: sockets.name, Params: sockets.params(all, 4*time.Second)}})
+	v := Scenario{}.Judge([]compare.Cell{measured[0], measured[2], {Style: sockets.name, Params: sockets.params(all, 4*time.Second)}})
 	if got := said(v); strings.Count(got, "not measured: The cells for it did not run.\n") != 3 || len(v.Advice) != 0 {
 		t.Error(got)
 	}

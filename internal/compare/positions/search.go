@@ -120,15 +120,18 @@ func (s *search) probe(ctx context.Context, n int) (*compare.Cell, error) {
 	prefix := strconv.Itoa(s.probes) + "/" // units of other probes have the same ids
 	r := s.style.open(s.sys, n)
 	defer r.Close()
-	var sent atomic.Int64
+	var accepted atomic.Int64 // those of the warm-up, too
 	job := compare.Job{
 		Offer: compare.Offer{Rate: float64(n) / s.plan.every.Seconds(), Even: true, Warmup: s.plan.every, Duration: s.plan.duration,
 			Seed: s.env.Seed, InFlight: max(n, 2000)},
 		Faults: s.faults, MustBeUp: s.sys.Up,
 		Attempt: func(ctx context.Context, u compare.Unit) compare.Told {
-			sent.Add(1)
 			v := u.Seq % n
-			return told(r.Report(ctx, v, fleet.Report{Unit: prefix + u.ID, Position: s.at(v, u.Seq/n)}))
+			got := told(r.Report(ctx, v, fleet.Report{Unit: prefix + u.ID, Position: s.at(v, u.Seq/n)}))
+			if got == compare.Accepted {
+				accepted.Add(1)
+			}
+			return got
 		},
 	}
 	if s.consumers > 0 {
@@ -149,7 +152,7 @@ func (s *search) probe(ctx context.Context, n int) (*compare.Cell, error) {
 		return nil, err
 	}
 	// Only what goes between vehicles and who takes their reports is counted: it is what the styles differ in, and what a vehicle pays for.
-	per := func(n int64) *float64 { f := float64(n) / float64(max(sent.Load(), 1)); return &f }
+	per := func(n int64) *float64 { f := float64(n) / float64(max(accepted.Load(), 1)); return &f }
 	c.PerUnit.Requests, c.PerUnit.WireBytes = per(r.Wire().Requests), per(r.Wire().Bytes)
 	return c, nil
 }
@@ -179,7 +182,7 @@ func (s *search) settle(ctx context.Context) error {
 func misses(c *compare.Cell) string {
 	late := func(l *compare.Latency) bool { return l == nil || l.P99 >= bound }
 	not := c.Outcome.Refused + c.Outcome.Unknown
-	undone := c.Outcome.Lost + c.Outcome.HalfDone
+	undone := compare.Counted(c.Outcome.Lost) + compare.Counted(c.Outcome.HalfDone)
 	switch {
 	case c.BrokenOff:
 		return "broken off"

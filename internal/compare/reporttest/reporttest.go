@@ -89,6 +89,11 @@ func Full() *compare.Report {
 
 func ptr[T any](v T) *T { return &v }
 
+// Whole is the outcome of n units that were all accepted, and done once.
+func Whole(n int64) compare.Outcome {
+	return compare.Outcome{Accepted: n, Lost: new(int64), Twice: new(int64), HalfDone: new(int64)}
+}
+
 // Cell makes a cell up. Requests fail while a fault lasts; events wait.
 func Cell(style string, rate float64, took, interval time.Duration, faults []compare.Fault) compare.Cell {
 	r := rand.New(rand.NewPCG(uint64(rate), uint64(len(style)+100*len(faults))))
@@ -112,26 +117,28 @@ func Cell(style string, rate float64, took, interval time.Duration, faults []com
 	for i, name := range []string{"tandem", "orders", "stock", "payments"} {
 		c.Processes = append(c.Processes, compare.Process{Name: name, CPU: time.Duration(9-2*i) * 137 * time.Millisecond, MemoryBytes: int64(61-9*i) << 20})
 	}
+	c.Outcome.Lost, c.Outcome.Twice, c.Outcome.HalfDone = new(int64), new(int64), new(int64)
 	backlog := int64(0)
 	for at := time.Duration(0); at < took; at += interval {
 		due := int64(rate*interval.Seconds()*(0.9+0.2*r.Float64()) + 0.5)
-		s := compare.Sample{At: at, Due: due, Accepted: due, Done: due, P99: c.Answered.P99 * time.Duration(80+r.IntN(40)) / 100}
+		done := due
+		s := compare.Sample{At: at, Due: due, Accepted: due, P99: c.Answered.P99 * time.Duration(80+r.IntN(40)) / 100}
 		during := false
 		for _, f := range faults {
 			during = during || at >= f.At && at < f.At+f.For
 		}
 		switch {
 		case during && style == "request":
-			s.Accepted, s.Refused, s.Done, s.P99 = 0, due, 0, 2*time.Second
+			s.Accepted, s.Refused, done, s.P99 = 0, due, 0, 2*time.Second
 		case during:
-			s.Done = 0
+			done = 0
 			backlog += due
 		case backlog > 0:
 			more := min(backlog, due)
-			s.Done += more
+			done += more
 			backlog -= more
 		}
-		s.Backlog = backlog + r.Int64N(2)
+		s.Done, s.Backlog = &done, new(backlog+r.Int64N(2))
 		c.Outcome.Accepted += s.Accepted
 		c.Outcome.Refused += s.Refused
 		c.Samples = append(c.Samples, s)
@@ -140,7 +147,7 @@ func Cell(style string, rate float64, took, interval time.Duration, faults []com
 		c.Faults[0].Recovered = ptr(412 * time.Millisecond)
 		c.Faults[0].Drained = ptr(412 * time.Millisecond)
 		if style == "request" {
-			c.Outcome.HalfDone, c.Outcome.Unknown = 11, 4
+			*c.Outcome.HalfDone, c.Outcome.Unknown = 11, 4
 			c.Outcome.Refused -= 4
 		} else {
 			c.Faults[0].Drained = ptr(9_730 * time.Millisecond)

@@ -1,6 +1,7 @@
 package table
 
 import (
+	"math"
 	"slices"
 
 	"github.com/tandem-hybrid/tandem/internal/compare/figure"
@@ -19,7 +20,8 @@ func busy(all []figure.Column, groups []figure.Group) (kept []figure.Column, nev
 		zero := true
 		for _, g := range groups {
 			for _, s := range g.Series {
-				zero = zero && (s.NotReachable != "" || c.Get(s.Cell).Text == "0")
+				text := c.Get(s.Cell).Text
+				zero = zero && (text == "0" || s.NotReachable != "" && text == "")
 			}
 		}
 		if zero {
@@ -31,7 +33,8 @@ func busy(all []figure.Column, groups []figure.Group) (kept []figure.Column, nev
 	return kept, never
 }
 
-// fit returns the columns for which there is room, in their order, and the names of those that are left out.
+// fit returns the columns for which there is room, in their order, and the names of those that are left out. A column that would take more than half
+// of the room is the first to go.
 func fit(all []figure.Column, groups []figure.Group, room int) (columns []column, left []string) {
 	for _, c := range figure.Measured(all, groups) {
 		sized := column{Column: c, bare: width(c.Name) + 2}
@@ -50,6 +53,9 @@ func fit(all []figure.Column, groups []figure.Group, room int) (columns []column
 			}
 		}
 		sized.wide, sized.notes = max(sized.bare, notes), notes > 2
+		if sized.Rank >= 0 && sized.bare > room/2 {
+			sized.Rank = math.MaxInt
+		}
 		columns = append(columns, sized)
 	}
 	for total(columns) > room {
@@ -70,7 +76,22 @@ func fit(all []figure.Column, groups []figure.Group, room int) (columns []column
 		columns = slices.Delete(columns, last, last+1)
 	}
 	slices.Reverse(left)
+	widen(columns, room)
 	return columns, left
+}
+
+// widen makes room for what stands over columns.
+func widen(columns []column, room int) {
+	for i := 0; i < len(columns); {
+		first := &columns[i]
+		more := width(first.Of) + 2
+		for ; i < len(columns) && columns[i].Of == first.Of; i++ {
+			more -= columns[i].wide
+		}
+		if more > 0 && total(columns)+more <= room {
+			first.wide += more
+		}
+	}
 }
 
 func total(columns []column) (wide int) {

@@ -119,6 +119,7 @@ func (p *printer) cells(groups []figure.Group, all []figure.Column, first bool) 
 		}
 	}
 	names = min(names, p.Width/3)
+	unknown := figure.Unmeasured(all, groups)
 	all, never := busy(figure.Measured(all, groups), groups)
 	columns, left := fit(all, groups, p.Width-2-names)
 	if len(columns) == 0 && len(never) == 0 && !first {
@@ -130,6 +131,9 @@ func (p *printer) cells(groups []figure.Group, all []figure.Column, first bool) 
 	}
 	if len(never) > 0 {
 		p.say(2, faint, "In no cell: "+strings.Join(never, ", ")+".")
+	}
+	if len(unknown) > 0 && len(columns) > 0 {
+		p.say(2, faint, "Not measured: "+strings.Join(unknown, ", ")+".")
 	}
 	if len(left) > 0 {
 		p.say(2, faint, "Left out for want of room: "+strings.Join(left, ", ")+".")

@@ -136,16 +136,42 @@ func TestNarrow(t *testing.T) {
 	}
 }
 
+// What was counted in a cell that was not reachable was counted.
+func TestInNoCell(t *testing.T) {
+	r := &compare.Report{Findings: []compare.Finding{{Cells: []compare.Cell{{Style: "request", Outcome: compare.Outcome{Accepted: 7}},
+		{Style: "event", NotReachable: "busy", Outcome: compare.Outcome{Accepted: 3, Unknown: 4}}}}}}
+	if got := write(t, r, Options{}); !strings.Contains(got, "In no cell: refused.") {
+		t.Error(got)
+	}
+}
+
+// A long text leaves room for figures.
+func TestLongText(t *testing.T) {
+	r := &compare.Report{Findings: []compare.Finding{{Cells: []compare.Cell{{Style: "event", Outcome: compare.Outcome{Accepted: 7},
+		Also: []compare.Param{{Name: "vehicles", Value: "4000"}, {Name: "more", Value: "8000: p99 until all consumers had it 1.07 s"}}}}}}}
+	if got := write(t, r, Options{Width: 60}); !strings.Contains(got, "  event  ") || !strings.Contains(got, " 7 ") || !strings.Contains(got, "Left out for want of room: also more.\n") {
+		t.Error(got)
+	}
+	if got := write(t, r, Options{Width: 100}); !strings.Contains(got, " 7 ") || !strings.Contains(got, "had it 1.07 s\n") || strings.Contains(got, "Left out") {
+		t.Error(got)
+	}
+}
+
 func TestNothingIsNotZero(t *testing.T) {
 	r := &compare.Report{Findings: []compare.Finding{{Title: "Nothing", Cells: []compare.Cell{
 		{Style: "request", Answered: &compare.Latency{Count: 9, P50: time.Millisecond}, PerUnit: compare.PerUnit{Requests: new(float64)}}, {Style: "event"}}}}}
 	got := write(t, r, Options{})
-	for _, line := range []string{"  request  1.00 ms\n", "  event          –\n", "  request         0\n", "  event           –\n", "This run recommends nothing."} {
-		if !strings.Contains(got, line) {
+	r.Findings[0].Cells[0].Outcome = compare.Outcome{Accepted: 9, Lost: new(int64)}
+	r.Findings[0].Cells[0].Load.Units = 9
+	if known := write(t, r, Options{}); !strings.Contains(known, "  Not measured: twice, half done.\n") || !strings.Contains(known, "           offered  outcome\n             units ") {
+		t.Error(known)
+	}
+	for _, line := range []string{"  request +1.00 ms\n  event +–\n", "  request +0\n  event +–\n", "This run recommends nothing."} {
+		if !regexp.MustCompile(line).MatchString(got) {
 			t.Errorf("it does not say %q", line)
 		}
 	}
-	for _, zero := range []string{"0001", "0 core", "0 s", "accepted", "In no cell"} {
+	for _, zero := range []string{"0001", "0 core", "0 s", "refused", "In no cell"} {
 		if strings.Contains(got, zero) {
 			t.Errorf("it says %q", zero)
 		}

@@ -31,7 +31,7 @@ func expected() []compare.Expectation {
 func find(cells []compare.Cell, s style, fault *compare.FaultPlan) *compare.Cell {
 	for i := range cells {
 		c := &cells[i]
-		if c.Style != s.name || slices.ContainsFunc(s.params, func(p compare.Param) bool { return !slices.Contains(c.Params, p) }) || c.Answered == nil || c.BrokenOff {
+		if c.Style != s.name || slices.ContainsFunc(s.params, func(p compare.Param) bool { return !slices.Contains(c.Params, p) }) || c.Answered == nil {
 			continue
 		}
 		if fault == nil && len(c.Faults) == 0 || fault != nil && len(c.Faults) == 1 && c.Faults[0].Process == fault.Process && c.Faults[0].Kind == fault.Kind() {
@@ -41,9 +41,12 @@ func find(cells []compare.Cell, s style, fault *compare.FaultPlan) *compare.Cell
 	return nil
 }
 
-// missed is how many views were taken and missed.
-func missed(c *compare.Cell) int {
-	n, _ := strconv.Atoi(compare.Value(c.Also, taken(0).Name)) // what the trial wrote
+// missed is how many views were taken and missed, and notTold how many nobody was told of.
+func missed(c *compare.Cell) int  { return also(c, taken) }
+func notTold(c *compare.Cell) int { return also(c, untold) }
+
+func also(c *compare.Cell, name string) int {
+	n, _ := strconv.Atoi(compare.Value(c.Also, name)) // what the trial wrote
 	return n
 }
 
@@ -61,19 +64,19 @@ func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
 		e := &v.Expected[waits]
 		e.Agreed = compare.Agree(added(dur) < added(par), added(dur) < added(seq))
 		e.Figure = fmt.Sprintf("At p50, three calls one after another add %s to the page, at the same time %s, a durable event %s.",
-			took(added(seq)), took(added(par)), took(added(dur)))
+			figure.Took(added(seq)), figure.Took(added(par)), figure.Took(added(dur)))
 		v.Advice = append(v.Advice, advise(added(seq), added(par), added(dur), acc, none))
 	}
 	if dur != nil && acc != nil {
 		e := &v.Expected[cheapest]
-		e.Figure = fmt.Sprintf("At p50, an accepted event adds %s to the page, a durable one %s.", took(added(acc)), took(added(dur)))
+		e.Figure = fmt.Sprintf("At p50, an accepted event adds %s to the page, a durable one %s.", figure.Took(added(acc)), figure.Took(added(dur)))
 		down := planted[2].fault
 		d, a := find(cells, durable, &down), find(cells, accepted, &down)
 		e.Agreed = compare.Agree(false, added(acc) < added(dur))
 		if d != nil && a != nil {
 			e.Agreed = compare.Agree(added(acc) < added(dur) && missed(a) > 0 && missed(d) == 0, added(acc) < added(dur))
-			e.Figure += fmt.Sprintf(" When Tandem was killed, %d views that it had accepted were lost, and %d that were durable. While it was down, pages were shown whose views nobody was told of: %d of %d, and %d of %d.",
-				missed(a), missed(d), a.Outcome.Lost-int64(missed(a)), a.Outcome.Accepted, d.Outcome.Lost-int64(missed(d)), d.Outcome.Accepted)
+			e.Figure += fmt.Sprintf(" When Tandem was killed, %d views that it had accepted were lost, and %d that were durable. While it was down, pages were shown whose views nobody was told of: %d, and %d.",
+				missed(a), missed(d), notTold(a), notTold(d))
 		}
 	}
 	judgeFailing(cells, &v.Expected[failing])
@@ -88,11 +91,13 @@ func judgeFailing(cells []compare.Cell, e *compare.Expectation) {
 	if seq == nil || ev == nil || seqDown == nil || evDown == nil {
 		return
 	}
-	short := func(c *compare.Cell) int64 { return c.Outcome.Lost + c.Outcome.HalfDone }
+	short := func(c *compare.Cell) int64 {
+		return compare.Counted(c.Outcome.Lost) + compare.Counted(c.Outcome.HalfDone)
+	}
 	slower, lossy := seq.Answered.P99 > 2*ev.Answered.P99, short(seqDown) > short(evDown)
 	e.Agreed = compare.Agree(slower && lossy, slower || lossy)
 	e.Figure = fmt.Sprintf("With one of three consumers slow by %s the p99 of the page is %s with calls and %s with events; with it down, %d of %d views did not reach all three with calls, and %d of %d with events.",
-		took(slow.Slow), took(seq.Answered.P99), took(ev.Answered.P99), short(seqDown), seqDown.Outcome.Accepted, short(evDown), evDown.Outcome.Accepted)
+		figure.Took(slow.Slow), figure.Took(seq.Answered.P99), figure.Took(ev.Answered.P99), short(seqDown), seqDown.Outcome.Accepted, short(evDown), evDown.Outcome.Accepted)
 }
 
 func advise(seq, par, dur time.Duration, acc, none *compare.Cell) compare.Advice {
@@ -101,17 +106,10 @@ func advise(seq, par, dur time.Duration, acc, none *compare.Cell) compare.Advice
 	if min(seq, par) < dur {
 		a.Style, a.Reason = "either", "While all consumers are well, calls add less to the page than a durable event; an event keeps a slow consumer from making the page slow."
 	}
-	a.Figure = fmt.Sprintf("Added to the page at p50: %s by calls one after another, %s at the same time, %s by a durable event", took(seq), took(par), took(dur))
+	a.Figure = fmt.Sprintf("Added to the page at p50: %s by calls one after another, %s at the same time, %s by a durable event", figure.Took(seq), figure.Took(par), figure.Took(dur))
 	if acc != nil {
-		a.Figure += fmt.Sprintf(", %s by an accepted one, for views whose loss matters to nobody", took(acc.Answered.P50-none.Answered.P50))
+		a.Figure += fmt.Sprintf(", %s by an accepted one, for views whose loss matters to nobody", figure.Took(acc.Answered.P50-none.Answered.P50))
 	}
 	a.Figure += "."
 	return a
-}
-
-func took(d time.Duration) string {
-	if d <= 0 {
-		return "0 ms" // to be faster with more to do is chance
-	}
-	return figure.Duration(d)
 }

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
@@ -79,7 +78,7 @@ func (Scenario) Services() map[string]process.Opener {
 
 // Trials are, in the whole run or when they are asked for by name, one for each style, and unless the run is quick one for each fault in the
 // styles in which it means something. Faults that the user asks for replace those.
-func (sc Scenario) Trials(o compare.Options) (trials []compare.Trial) {
+func (Scenario) Trials(o compare.Options) (trials []compare.Trial) {
 	if o.Extent != compare.Full && len(o.Scenarios) == 0 {
 		return nil
 	}
@@ -87,7 +86,8 @@ func (sc Scenario) Trials(o compare.Options) (trials []compare.Trial) {
 		trials = append(trials, trial(s, nil, o))
 	}
 	if len(o.Faults) > 0 {
-		for _, f := range o.FaultsFor(sc.Services()) {
+		_, lasts := o.LoadOr(rate, duration)
+		for _, f := range o.FaultsFor(lasts, append([]string{page}, consumers...)...) {
 			for _, s := range []style{sequence, parallel, durable, accepted} {
 				if f.Process != compare.Tandem || s.tell == origin.Publish {
 					trials = append(trials, trial(s, []compare.FaultPlan{f}, o))
@@ -132,7 +132,7 @@ func run(ctx context.Context, env *compare.Env, s style, faults []compare.FaultP
 	seen := &seen{}
 	job := compare.Job{Offer: offer, Faults: faults, MustBeUp: []string{page}, Attempt: func(ctx context.Context, u compare.Unit) compare.Told {
 		told, all := show(ctx, env.Client, sys.Origin, u.ID, views[u.Seq%len(views)])
-		return seen.note(u.ID, told, all)
+		return seen.note(u, told, all)
 	}}
 	if s.tell == origin.Nobody {
 		return env.Run(ctx, job)
@@ -147,39 +147,48 @@ func run(ctx context.Context, env *compare.Env, s style, faults []compare.FaultP
 	if err != nil {
 		return nil, err
 	}
-	if s.tell == origin.Publish {
-		c.Also = []compare.Param{taken(seen.missed(ledger))}
+	if s.tell == origin.Publish && !c.BrokenOff {
+		c.Also = []compare.Param{
+			compare.Count(taken, undone(ledger, seen.told)),
+			compare.Count(untold, undone(ledger, seen.untold)),
+		}
 	}
 	return c, nil
 }
 
-// taken is how many views Tandem said that it had taken, and did not deliver to all.
-func taken(missed int) compare.Param {
-	return compare.Param{Name: "taken and missed", Value: strconv.Itoa(missed)}
-}
+// The views that did not reach all: those that Tandem said that it had taken, and those that the page could not tell it of.
+const (
+	taken  = "taken and missed"
+	untold = "not told"
+)
 
 // seen is what readers saw.
 type seen struct {
 	mu    sync.Mutex // guards what follows, while attempts are made
 	shown int
-	told  []string // units of which the page said that all who had to be told were
+	// The units that were shown, without the warm-up: those of which the page said that all who had to be told were, and others.
+	told, untold []string
 }
 
-func (s *seen) note(unit string, told compare.Told, all bool) compare.Told {
+func (s *seen) note(u compare.Unit, told compare.Told, all bool) compare.Told {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if told == compare.Accepted {
 		s.shown++
 	}
-	if all {
-		s.told = append(s.told, unit)
+	switch {
+	case u.Warmup || told != compare.Accepted:
+	case all:
+		s.told = append(s.told, u.ID)
+	default:
+		s.untold = append(s.untold, u.ID)
 	}
 	return told
 }
 
-// missed counts the views of which the page said that they were told, and that did not reach all.
-func (s *seen) missed(ledger map[string]compare.Work) (n int) {
-	for _, unit := range s.told {
+// undone counts the units that did not reach all.
+func undone(ledger map[string]compare.Work, units []string) (n int) {
+	for _, unit := range units {
 		if ledger[unit].State != compare.Done {
 			n++
 		}

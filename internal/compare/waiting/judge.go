@@ -9,7 +9,6 @@ import (
 
 	"github.com/tandem-hybrid/tandem/internal/compare"
 	"github.com/tandem-hybrid/tandem/internal/compare/figure"
-	"github.com/tandem-hybrid/tandem/internal/process"
 )
 
 // The expectations, in their order.
@@ -87,7 +86,7 @@ func (Scenario) Judge(cells []compare.Cell) compare.Verdict {
 		told, second, ten := serverCPU(c[0]), serverCPU(c[1]), serverCPU(c[2])
 		e[monitoring].Agreed = compare.Agree(less(told, second) && less(told, ten), less(told, second))
 		e[monitoring].Figure = fmt.Sprintf("CPU of the server per notice: %s told by SSE, %s polling every second, %s every ten%s",
-			took(told), took(second), took(ten), f.controlled())
+			figure.Took(told), figure.Took(second), figure.Took(ten), f.controlled())
 	}
 	if c := f.reached(many, sse, poll10s); c != nil {
 		told, asked := memory(c[0]), memory(c[1])
@@ -137,20 +136,13 @@ func less[T float64 | int64 | time.Duration](a, b T) bool { return float64(a) < 
 // describe is a cell in a phrase.
 func describe(c *compare.Cell) string {
 	return fmt.Sprintf("%s: known %s after (p99 %s), %.1f requests and %s per notice", wayOf(c),
-		took(c.Answered.P50), took(c.Answered.P99), *c.PerUnit.Requests, figure.Bytes(*c.PerUnit.WireBytes))
-}
-
-func took(d time.Duration) string {
-	if d <= 0 {
-		return "nothing"
-	}
-	return figure.Duration(d)
+		figure.Took(c.Answered.P50), figure.Took(c.Answered.P99), *c.PerUnit.Requests, figure.Bytes(*c.PerUnit.WireBytes))
 }
 
 func bytesEach(c *compare.Cell) float64 { return *c.PerUnit.WireBytes / *c.PerUnit.Requests }
 
 func server(c *compare.Cell) (p compare.Process) {
-	if i := slices.IndexFunc(c.Processes, func(p compare.Process) bool { return p.Name == process.Server }); i >= 0 {
+	if i := slices.IndexFunc(c.Processes, func(p compare.Process) bool { return p.Name == compare.Tandem }); i >= 0 {
 		p = c.Processes[i]
 	}
 	return p
@@ -173,7 +165,7 @@ func memory(c *compare.Cell) int64 { return server(c).MemoryBytes }
 // controlled says what nobody's waiting costs.
 func (f found) controlled() string {
 	if c := f.of(nobody, usual); c != nil && len(c.Processes) > 0 {
-		return fmt.Sprintf("; %s of each are the order itself, with nobody waiting", took(serverCPU(c)))
+		return fmt.Sprintf("; %s of each are the order itself, with nobody waiting", figure.Took(serverCPU(c)))
 	}
 	return ""
 }

@@ -63,7 +63,7 @@ func (t trial) run(ctx context.Context, env *compare.Env) (*compare.Cell, error)
 		return nil, err
 	}
 	defer stop()
-	c := &compare.Cell{MustBeUp: []string{process.Server, kitchenName}}
+	c := &compare.Cell{MustBeUp: []string{compare.Tandem, kitchenName}}
 	delays := compare.NewHistogram()
 	began, meter := time.Now(), env.Measure()
 	var knew, total int
@@ -84,8 +84,8 @@ func (t trial) run(ctx context.Context, env *compare.Env) (*compare.Cell, error)
 		return c, nil
 	}
 	meter.Stop(c, int64(total))
-	c.Outcome = compare.Outcome{Accepted: int64(total), Lost: int64(total - knew)}
-	c.Load = compare.Load{Units: int64(total), Rate: float64(total) / c.Took.Seconds(), Reached: float64(knew) / c.Took.Seconds()}
+	c.Outcome = compare.Outcome{Accepted: int64(total), Lost: new(int64(total - knew))}
+	c.Load.Units = int64(total) // no rate: they are ready as the kitchen cooks
 	if t.name == nobody {
 		c.PerUnit.Requests, c.PerUnit.WireBytes = nil, nil
 		return c, nil
@@ -94,7 +94,7 @@ func (t trial) run(ctx context.Context, env *compare.Env) (*compare.Cell, error)
 	per := func(n int64) *float64 { f := float64(n) / float64(total); return &f }
 	c.PerUnit.Requests, c.PerUnit.WireBytes = per(t.line.Requests.Load()), per(t.line.Bytes.Load())
 	if t.board != nil {
-		c.Outcome.Twice = t.board.Repeats()
+		c.Outcome.Twice = new(t.board.Repeats())
 	}
 	if c.NotReachable = notKept(t.line, c.Took); c.NotReachable == "" {
 		c.Answered = delays.Latency()

@@ -53,10 +53,10 @@ func TestEveryWayIsMeasured(t *testing.T) {
 		if i == len(s.trials)-1 {
 			units = leastTimes
 		}
-		if c.Outcome.Accepted != units || c.Outcome.Lost != 0 || c.Load.Units != units {
+		if c.Outcome.Accepted != units || *c.Outcome.Lost != 0 || c.Load.Units != units {
 			t.Errorf("%s: %+v, %+v; want %d notices", c.Style, c.Outcome, c.Load, units)
 		}
-		if i := slices.IndexFunc(c.Processes, func(p compare.Process) bool { return p.Name == "server" && p.MemoryBytes > 0 }); i < 0 {
+		if i := slices.IndexFunc(c.Processes, func(p compare.Process) bool { return p.Name == compare.Tandem && p.MemoryBytes > 0 }); i < 0 {
 			t.Errorf("%s: nothing is known of the server: %+v", c.Style, c.Processes)
 		}
 		if c.Style == nobody {
@@ -78,7 +78,7 @@ func TestEveryWayIsMeasured(t *testing.T) {
 		// What a way costs in requests, but for a webhook that was delivered again.
 		requests := *c.PerUnit.Requests * float64(units)
 		switch told := interval(wayOf(&c)) == 0; {
-		case told && int64(requests+0.5) != units+c.Outcome.Twice, !told && requests < float64(units):
+		case told && int64(requests+0.5) != units+compare.Counted(c.Outcome.Twice), !told && requests < float64(units):
 			t.Errorf("%s: %.1f requests for %d notices", c.Style, requests, units)
 		}
 	}
@@ -102,6 +102,10 @@ func TestTrialsOfEachExtent(t *testing.T) {
 		var takes time.Duration
 		for _, trial := range trials {
 			takes += trial.Takes
+			// What only some of a style's cells had would set them apart from all others in the report.
+			if polls := trial.Style == "poll"; polls != (compare.Value(trial.Params, "every") != "") || len(trial.Params) > 2 {
+				t.Errorf("%s has %v", trial.Style, trial.Params)
+			}
 		}
 		if len(trials) != want || extent == compare.Quick && takes > 10*time.Second {
 			t.Errorf("extent %d: %d trials that take %s, want %d", extent, len(trials), takes, want)
@@ -122,7 +126,7 @@ func cell(way string, n int, p50 time.Duration, requests, bytes float64, cpu tim
 	return compare.Cell{Style: t.Style, Params: t.Params,
 		Answered:  &compare.Latency{Count: int64(n), P50: p50, P99: 2 * p50},
 		PerUnit:   compare.PerUnit{Requests: &requests, WireBytes: &bytes, CPU: &cpu},
-		Processes: []compare.Process{{Name: "server", CPU: cpu, MemoryBytes: int64(n) << 10}, {Name: "kitchen"}}}
+		Processes: []compare.Process{{Name: compare.Tandem, CPU: cpu, MemoryBytes: int64(n) << 10}, {Name: "kitchen"}}}
 }
 
 func made() []compare.Cell {
