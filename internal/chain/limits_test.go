@@ -44,6 +44,26 @@ func TestTooMuchBeforeCalls(t *testing.T) {
 	b.calls()
 }
 
+// TestMarkFits: an event that more links take than its mark can name is refused before anybody is called, since clients could not read it.
+func TestMarkFits(t *testing.T) {
+	links := make([]*fake, 20)
+	for i := range links {
+		links[i] = &fake{name: fmt.Sprintf("%s%02d", strings.Repeat("n", 198), i), topic: "orders"}
+	}
+	b := newBed(t, memlog.Options{}, chain.Options{}, links...)
+	if _, err := b.publish(placed("1")); tandem.CodeOf(err) != tandem.CodeUnsupported {
+		t.Errorf("%v", err)
+	}
+	b.calls()
+	b.use(links[1:]...)
+	if _, err := b.publish(placed("1")); err != nil {
+		t.Error(err)
+	}
+	if _, err := tandem.ParseEventJSON(tandem.AppendEventJSON(nil, &b.records("orders")[0].Event)); err != nil {
+		t.Error(err)
+	}
+}
+
 // TestRecordFits: a chain whose names are more than the engine takes in one record is not stored.
 func TestRecordFits(t *testing.T) {
 	many := make([]string, 30)

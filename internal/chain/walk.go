@@ -70,7 +70,10 @@ func (w *walk) complete(e *eventlog.TopicEvent) (links []Link, err error) {
 	if len(links) == 0 {
 		return nil, nil
 	}
-	mark(e, links)
+	if mark(e, links); len(e.Links) > tandem.MaxAttributeBytes {
+		return nil, tandem.Errorf(tandem.CodeUnsupported, "%d request links take an event, and their names %d bytes of its mark, at most %d",
+			len(links), len(e.Links), tandem.MaxAttributeBytes).WithHint("give the links shorter names, or filters that take fewer events")
+	}
 	_, err = w.log.Complete(w.ctx, e)
 	return links, err
 }
