@@ -26,7 +26,7 @@ func (c *Client) Subscriptions(ctx context.Context) ([]Subscription, error) {
 			Subscriptions []Subscription
 			Next          string
 		}
-		if err := c.list(ctx, "/v1/subscriptions", nil, after, 0, &list); err != nil {
+		if err := c.list(ctx, "/v1/subscriptions", nil, after, maxListed, &list); err != nil {
 			return nil, err
 		}
 		all = append(all, list.Subscriptions...)

@@ -29,7 +29,11 @@ type PartitionStatus struct {
 	End    uint64 `json:"end"`
 	Events uint64 `json:"events"`
 	Bytes  int64  `json:"bytes"`
+	Stored uint64 `json:"stored"` // since the topic was created, what retention has removed included
 }
+
+// maxListed is the longest page of a list that a server gives.
+const maxListed = 1000
 
 // Topics returns all topics by name.
 func (c *Client) Topics(ctx context.Context) ([]Topic, error) {
@@ -39,7 +43,7 @@ func (c *Client) Topics(ctx context.Context) ([]Topic, error) {
 			Topics []Topic
 			Next   string
 		}
-		if err := c.list(ctx, "/v1/topics", nil, after, 0, &list); err != nil {
+		if err := c.list(ctx, "/v1/topics", nil, after, maxListed, &list); err != nil {
 			return nil, err
 		}
 		all = append(all, list.Topics...)

@@ -5,16 +5,20 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"sync/atomic"
+	"time"
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
+	"github.com/tandem-hybrid/tandem/internal/api"
 	"github.com/tandem-hybrid/tandem/internal/auth"
 	"github.com/tandem-hybrid/tandem/internal/delivery"
 	"github.com/tandem-hybrid/tandem/internal/gateway"
+	"github.com/tandem-hybrid/tandem/internal/source"
 )
 
 // check returns everything that is wrong with the declarations, as far as it can be seen without a log. Subscriptions
@@ -101,9 +105,45 @@ type declared struct {
 	topics   map[string]bool
 	orphans  map[string]bool // topics that an earlier configuration declared
 	subs     map[string]bool
+	routes   []gateway.Route
+	sources  []source.Source
+	since    time.Time
 }
 
-type declarations struct{ atomic.Pointer[declared] }
+type declarations struct {
+	atomic.Pointer[declared]
+	reload atomic.Pointer[reloaded] // nil before the first
+	file   bool
+}
+
+// reloaded is what became of a reload.
+type reloaded struct {
+	at    time.Time
+	err   error
+	later []string // as Options.later
+}
+
+// Show returns what is in force, for the API.
+func (d *declarations) Show() api.Configuration {
+	now := d.Load()
+	c := api.Configuration{File: d.file, Since: now.since.UTC().Format(time.RFC3339), Routes: make([]any, len(now.routes))}
+	for _, name := range slices.Sorted(maps.Keys(now.services)) {
+		c.Services = append(c.Services, now.services[name])
+	}
+	for i := range now.routes {
+		c.Routes[i] = &now.routes[i]
+	}
+	for _, s := range now.sources {
+		c.Sources = append(c.Sources, api.SourceLink{Name: s.Name, Queue: s.AMQP.Queue, Topic: s.Topic})
+	}
+	if last := d.reload.Load(); last != nil {
+		c.Later = last.later
+		if last.err != nil {
+			c.Refused, c.RefusedAt = tandem.ProblemOf(last.err), last.at.UTC().Format(time.RFC3339)
+		}
+	}
+	return c
+}
 
 // Service returns a service of the configuration in force.
 func (d *declarations) Service(name string) (tandem.Service, bool) {
@@ -217,7 +257,7 @@ func (r *running) declareTopic(ctx context.Context, t tandem.Topic) error {
 
 // remember stores which topics files have declared, and returns the declarations of opts in the form for asking.
 func (r *running) remember(ctx context.Context, opts Options) (*declared, error) {
-	d := &declared{services: services(opts.Services), topics: map[string]bool{}, orphans: map[string]bool{}, subs: map[string]bool{}}
+	d := &declared{services: services(opts.Services), routes: opts.Routes, sources: opts.Sources, since: time.Now(), topics: map[string]bool{}, orphans: map[string]bool{}, subs: map[string]bool{}}
 	for _, s := range opts.Subscriptions {
 		d.subs[s.Name] = true
 	}

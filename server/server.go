@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"github.com/tandem-hybrid/tandem"
 )
@@ -93,30 +94,39 @@ func (s *Server) Reload(ctx context.Context) error {
 	if s.opts.Load == nil {
 		return tandem.Errorf(tandem.CodeConflict, "there is no configuration file to reload")
 	}
+	last := &reloaded{at: time.Now()}
+	last.later, last.err = s.reload(ctx)
+	s.run.declarations.reload.Store(last)
+	return last.err
+}
+
+// reload takes the declarations of the file, and returns the keys of it that have to wait for the next start.
+func (s *Server) reload(ctx context.Context) (later []string, err error) {
 	loaded, err := s.opts.Load(ctx)
 	if tandem.CodeOf(err) == tandem.CodeNotFound { // it is the file that is not there, and not what was asked for
-		return &tandem.Error{Code: tandem.CodeConflict, Op: "reload", Err: err, Hint: "the last good configuration holds"}
+		return nil, &tandem.Error{Code: tandem.CodeConflict, Op: "reload", Err: err, Hint: "the last good configuration holds"}
 	}
 	if err != nil {
-		return tandem.Wrap("reload", err)
+		return nil, tandem.Wrap("reload", err)
 	}
 	next := s.opts.with(loaded)
 	if err := next.check(); err != nil {
-		return tandem.Wrap("reload", err)
+		return nil, tandem.Wrap("reload", err)
 	}
 	if err := s.run.declare(ctx, next); err != nil {
 		// What was applied before the failure is taken back, so that the last good configuration holds as a whole.
 		if back := s.run.declare(context.WithoutCancel(ctx), s.opts); back != nil {
 			err = errors.Join(err, back)
 		}
-		return tandem.Wrap("reload", err)
+		return nil, tandem.Wrap("reload", err)
 	}
-	if keys := s.opts.later(loaded); len(keys) > 0 {
-		s.opts.Logger.Warn("the configuration file has other values for keys that are read at the start only", "keys", keys)
+	later = s.opts.later(loaded)
+	if len(later) > 0 {
+		s.opts.Logger.Warn("the configuration file has other values for keys that are read at the start only", "keys", later)
 	}
 	s.opts = next
 	s.opts.Logger.Info("configuration reloaded", "topics", len(next.Topics), "routes", len(next.Routes), "subscriptions", len(next.Subscriptions))
-	return nil
+	return later, nil
 }
 
 // PublicAddr returns the address of the public listener as host:port, "" unless started.

@@ -17,6 +17,7 @@ import (
 	"github.com/tandem-hybrid/tandem/internal/auth"
 	"github.com/tandem-hybrid/tandem/internal/chain"
 	"github.com/tandem-hybrid/tandem/internal/condition"
+	"github.com/tandem-hybrid/tandem/internal/console"
 	"github.com/tandem-hybrid/tandem/internal/delivery"
 	"github.com/tandem-hybrid/tandem/internal/gateway"
 	"github.com/tandem-hybrid/tandem/internal/health"
@@ -155,6 +156,7 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 		return nil, err
 	}
 	r.onStop(r.operations.Stop)
+	r.declarations.file = opts.Load != nil
 	r.declarations.Store(&declared{})
 	if err := r.declare(ctx, opts); err != nil {
 		return nil, err
@@ -195,9 +197,10 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 		Logger:  logger,
 	})
 	r.onStop(func(context.Context) error { apiHandler.Close(); return nil })
+	pages := console.New(console.Options{API: apiHandler, Auth: r.auth, Version: opts.Version, Logger: logger})
 
 	// The doors. Who waits for something is let go before the doors wait for open requests.
-	r.onStop(r.serve(r.api, apiHandler, opts))
+	r.onStop(r.serve(r.api, pages, opts))
 	r.onStop(r.serve(r.public, r.gateway, opts))
 	r.onStop(r.operations.Drain)
 	r.onStop(r.gateway.Drain)

@@ -90,6 +90,8 @@ type Config interface {
 	Orphan(topic string) bool
 	// Reload reads the file again: all of it takes effect, or nothing and the error says why.
 	Reload(ctx context.Context) error
+	// Show returns what is in force.
+	Show() Configuration
 }
 
 // Options say what an API serves. Log, Auth and Streams are required; resources whose room is nil answer 501.
@@ -146,6 +148,7 @@ type API struct {
 	resources []resource
 	metrics   *metrics
 	declared  *declarations
+	began     time.Time
 	publishes sync.Pool // *publishing
 	groups    sync.Pool // *group
 
@@ -163,7 +166,7 @@ func New(opts Options) *API {
 	if opts.Chain == nil {
 		opts.Chain = chain.New(opts.Log, chain.Options{})
 	}
-	a := &API{opts: opts, log: opts.Log, looking: make(chan struct{}, maxLookers)}
+	a := &API{opts: opts, log: opts.Log, began: time.Now(), looking: make(chan struct{}, maxLookers)}
 	a.metrics = newMetrics(&opts)
 	a.resources = resources(a.metrics)
 	a.declared = newDeclarations(opts.Log)

@@ -218,6 +218,7 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 		{"GET", "/v1/operations/{id}", "op", "", "", "", 200},
 		{"DELETE", "/v1/operations/{id}", "op", "", "", "", 200},
 		{"GET", "/v1/status", "", "", "", "", 200},
+		{"GET", "/v1/config", "", "", "", "", 200},
 		{"POST", "/v1/config:reload", "", "", "", "", 409},
 		{"GET", "/v1/openapi.json", "", "", "", "", 200},
 		{"GET", "/metrics", "", "", "", "", 200},

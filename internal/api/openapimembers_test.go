@@ -18,7 +18,7 @@ func TestDocumentHasEveryMember(t *testing.T) {
 		"Subscription": subscriptionDocument{}, "SubscriptionStatus": tandem.SubscriptionStatus{}, "TargetAuth": tandem.TargetAuth{},
 		"Seek": seekDocument{}, "SeekPlan": tandem.SeekPlan{}, "DeadLetterChoice": selectionDocument{}, "DeadLetterCount": tandem.DeadLetterCount{}, "Replay": replayDocument{}, "TestExchange": tandem.TestExchange{}, "TestMessage": tandem.TestMessage{},
 		"Pull": tandem.PullRequest{}, "Lease": wholeLease{}, "DeliveryPage": tandem.DeliveryPage{}, "Delivery": tandem.Delivery{}, "Attempt": tandem.Attempt{},
-		"DeadLetter": tandem.DeadLetter{}, "Operation": tandem.Operation{}, "Status": status{},
+		"DeadLetter": tandem.DeadLetter{}, "Operation": tandem.Operation{}, "Status": status{}, "Configuration": Configuration{},
 		"StreamPresence": tandem.StreamPresence{}, "StreamInfo": tandem.StreamInfo{},
 	} {
 		compare(t, d, name, d.at("components", "schemas", name), reflect.TypeOf(v))

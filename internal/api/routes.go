@@ -53,6 +53,7 @@ var routes = []route{
 	{"DELETE", "/v1/operations/{id}", auth.RoleOperate, (*API).operation},
 
 	{"GET", "/v1/status", auth.RoleRead, (*API).status},
+	{"GET", "/v1/config", auth.RoleRead, (*API).config},
 	{"POST", "/v1/config:reload", auth.RoleOperate, (*API).reload},
 	{"GET", "/v1/openapi.json", auth.RoleRead, (*API).openapi},
 	{"GET", "/v1/client.js", "", (*API).browserModule},

@@ -3,6 +3,7 @@ package api
 import (
 	_ "embed"
 	"net/http"
+	"time"
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/internal/httpx"
@@ -32,6 +33,43 @@ func (a *API) operation(c *call) error {
 	}
 	a.opts.Operations.Serve(&c.w, c.r, c.arg)
 	return nil
+}
+
+// Configuration is what is in force of the file, beside topics and subscriptions.
+type Configuration struct {
+	File      bool            `json:"file"` // there is one, which can be read again
+	Since     string          `json:"since"`
+	Later     []string        `json:"later,omitempty"`   // keys with other values in the file, which hold from the next start on
+	Refused   *tandem.Problem `json:"refused,omitempty"` // of the last reload; nil when that took effect
+	RefusedAt string          `json:"refusedAt,omitempty"`
+
+	Services []tandem.Service `json:"services"`
+	Routes   []any            `json:"routes"` // as in the file
+	Sources  []SourceLink     `json:"sources"`
+}
+
+// SourceLink is a queue whose messages become events of a topic.
+type SourceLink struct {
+	Name  string `json:"name"`
+	Queue string `json:"queue"`
+	Topic string `json:"topic"`
+}
+
+func (a *API) config(c *call) error {
+	if _, err := c.query(); err != nil {
+		return err
+	}
+	return a.document(c, func() (any, string, error) {
+		doc := Configuration{Since: a.began.UTC().Format(time.RFC3339)}
+		if a.opts.Config != nil {
+			doc = a.opts.Config.Show()
+		}
+		// A list without members is an empty one.
+		doc.Services = append([]tandem.Service{}, doc.Services...)
+		doc.Routes = append([]any{}, doc.Routes...)
+		doc.Sources = append([]SourceLink{}, doc.Sources...)
+		return &doc, "", nil
+	})
 }
 
 func (a *API) reload(c *call) error {

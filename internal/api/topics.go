@@ -31,6 +31,7 @@ type partitionStatus struct {
 	End    uint64 `json:"end"`
 	Events uint64 `json:"events"`
 	Bytes  int64  `json:"bytes"`
+	Stored uint64 `json:"stored"` // since the topic was created, what retention has removed included
 }
 
 func (a *API) listTopics(c *call) error {
@@ -73,7 +74,7 @@ func (a *API) getTopic(c *call) error {
 		}
 		doc := topicDocument{Topic: info.Topic, Owner: a.topicOwner(info.Name), Status: &topicStatus{}}
 		for _, b := range info.Bounds {
-			p := partitionStatus{b.Start, b.End, b.EndSeq - b.StartSeq, b.Bytes}
+			p := partitionStatus{b.Start, b.End, b.EndSeq - b.StartSeq, b.Bytes, max(b.EndSeq, 1) - 1}
 			doc.Status.Partitions = append(doc.Status.Partitions, p)
 			doc.Status.Events += p.Events
 			doc.Status.Bytes += p.Bytes

@@ -23,6 +23,10 @@ func (f *file) Reload(context.Context) error {
 	return f.err
 }
 
+func (f *file) Show() api.Configuration {
+	return api.Configuration{File: true, Since: "2026-01-31T09:30:00Z"}
+}
+
 type topicAnswer struct {
 	tandem.Topic
 	Owner  string

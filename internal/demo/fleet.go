@@ -256,6 +256,7 @@ func (f *Fleet) announce(dir string, took time.Duration) {
 	p("The fleet is out (started in %d ms, data in %s).", took.Milliseconds(), dir)
 	p("")
 	p("  map           %s/", f.Public)
+	p("  console       %s/", f.API)
 	p("  API           %s/v1/streams", f.API)
 	f.list(f.o.Out)
 	p("")

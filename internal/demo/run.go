@@ -381,6 +381,7 @@ func (s *Shop) announce(o Options, dir string, took time.Duration) {
 	p("The shop is open (started in %d ms, data in %s).", took.Milliseconds(), dir)
 	p("")
 	p("  storefront    %s/", s.Public)
+	p("  console       %s/", s.API)
 	p("  API           %s/v1/topics", s.API)
 	s.list(o.Out)
 	p("")
