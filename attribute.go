@@ -9,7 +9,7 @@ import (
 // Limits of an event's attributes, beside the limit on the event as a whole.
 const (
 	MaxAttributeBytes = 4096 // one value, in UTF-8
-	MaxExtensions     = 64   // extension attributes of one event
+	MaxExtensions     = 64   // extension attributes of one event, beside AttrLinks
 	maxNameBytes      = 64   // the specification recommends 20
 )
 

@@ -97,7 +97,7 @@ func ParseBinaryHTTP(h http.Header, body []byte) (Event, error) {
 				fault("ce-"+name, "must not be empty")
 			}
 			e.setText(a, value)
-		case len(e.Extensions) == MaxExtensions:
+		case name != AttrLinks && countedExtensions(&e) == MaxExtensions:
 			fault("ce-"+name, "is one too many: an event has at most 64 extension attributes")
 			return Event{}, bad
 		default:

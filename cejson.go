@@ -50,6 +50,7 @@ type eventParser struct {
 	exts     [8]extRange // the first extensions
 	moreExts []extRange  // and the rest
 	extCount int
+	links    int // of them are AttrLinks, which does not count
 }
 
 type extRange struct {
@@ -89,7 +90,7 @@ func pointerToken(name string) string {
 // event reads the object at p.i. False means malformed JSON; faults of attributes are left in p.bad.
 func (p *eventParser) event(e *Event, depth int) bool {
 	p.seen, p.present, p.odd, p.hops, p.bad = 0, 0, false, 0, nil
-	p.data, p.base64, p.moreExts, p.extCount = nil, nil, p.moreExts[:0], 0
+	p.data, p.base64, p.moreExts, p.extCount, p.links = nil, nil, p.moreExts[:0], 0, 0
 	if !p.object(depth, func(name jsonString) bool { return p.member(name, depth+1) }) {
 		return false
 	}
@@ -193,7 +194,9 @@ func (p *eventParser) extension(s jsonString, name []byte, depth int) bool {
 			return p.value(depth)
 		}
 	}
-	if p.extCount == MaxExtensions {
+	if string(name) == AttrLinks {
+		p.links = 1
+	} else if p.extCount-p.links == MaxExtensions {
 		p.fault(string(name), "is one too many: an event has at most 64 extension attributes")
 		return p.value(depth)
 	}

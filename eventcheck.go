@@ -53,8 +53,8 @@ func CheckEvent(e *Event) error {
 	if len(e.Meta.Key) > MaxAttributeBytes || !utf8.ValidString(e.Meta.Key) {
 		fault("key", "must be UTF-8 of at most 4096 bytes")
 	}
-	if len(e.Extensions) > MaxExtensions {
-		fault(e.Extensions[MaxExtensions].Name, "is one too many: an event has at most 64 extension attributes")
+	if n := len(e.Extensions); n > MaxExtensions && countedExtensions(e) > MaxExtensions {
+		fault(e.Extensions[n-1].Name, "is one too many: an event has at most 64 extension attributes")
 	} else {
 		for i := range e.Extensions {
 			checkExtension(e, i, fault)
@@ -167,4 +167,16 @@ func asciiEqualFold(a, b string) bool { return len(a) == len(b) && strings.Equal
 
 func hasSuffixFold(s, suffix string) bool {
 	return len(s) >= len(suffix) && strings.EqualFold(s[len(s)-len(suffix):], suffix)
+}
+
+// countedExtensions is how many extension attributes count against MaxExtensions: AttrLinks is Tandem's, and added to events that
+// may have as many as they can.
+func countedExtensions(e *Event) int {
+	n := len(e.Extensions)
+	if n >= MaxExtensions {
+		if _, ok := e.Extension(AttrLinks); ok {
+			n--
+		}
+	}
+	return n
 }

@@ -31,7 +31,8 @@ const (
 	AttrTraceState  = "tracestate"
 	// AttrReplyID keeps the id that a handler gave its reply; the stored id is derived.
 	AttrReplyID = "replyid"
-	// AttrLinks names, separated by spaces, the request links that took an event before it was stored.
+	// AttrLinks says, separated by spaces, which request links took an event before it was stored: NAME=SUM each. Whoever publishes
+	// cannot set it: it is left out of what comes.
 	AttrLinks = "tandemlinks"
 	// AttrDelivery, AttrAttempt and AttrPosition tell of each event in a batch what the headers webhook-id, Tandem-Attempt and
 	// Tandem-Position tell of an event that is sent alone.

@@ -27,7 +27,7 @@ func (l *Log) Accept(ctx context.Context, topic string, events []tandem.Event) (
 	p := l.newPreparer(len(events))
 	own := slices.Clone(events)
 	for i := range own {
-		b.add(&p, t, &own[i], i)
+		b.add(&p, t, &own[i], "", i)
 	}
 	if err := p.err(); err != nil {
 		return nil, tandem.Wrap("accept "+topic, err)

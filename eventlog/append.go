@@ -20,6 +20,10 @@ type Tx struct {
 type TopicEvent struct {
 	Topic string
 	Event tandem.Event
+	// Links becomes the attribute tandem.AttrLinks of the event, if it is not empty. What the event itself says there is left out by
+	// all that stores events: only request chains know it. It does not count against the limits on attributes and on the size of events,
+	// but against the engine's own.
+	Links string
 }
 
 // Append stores events of one topic durably, all or nothing where the engine is Atomic, and returns their receipts in the
@@ -43,7 +47,7 @@ func (l *Log) Append(ctx context.Context, topic string, events []tandem.Event) (
 	defer l.release(b)
 	p := l.newPreparer(len(events))
 	for i := range events {
-		b.add(&p, t, &events[i], i)
+		b.add(&p, t, &events[i], "", i)
 	}
 	if err := p.err(); err != nil {
 		return nil, tandem.Wrap("append "+topic, err)
@@ -70,7 +74,7 @@ func (l *Log) Commit(ctx context.Context, tx *Tx) ([]tandem.Receipt, error) {
 				return nil, tandem.Wrap("commit", err)
 			}
 		}
-		b.add(&p, t, &e.Event, i)
+		b.add(&p, t, &e.Event, e.Links, i)
 	}
 	if err := p.err(); err != nil {
 		return nil, tandem.Wrap("commit", err)
@@ -112,10 +116,10 @@ func (l *Log) release(b *batch) {
 }
 
 // add prepares an event and puts it into the batch; what is wrong with it is left to p.err.
-func (b *batch) add(p *preparer, t *topic, ev *tandem.Event, i int) {
+func (b *batch) add(p *preparer, t *topic, ev *tandem.Event, links string, i int) {
 	b.Records = append(b.Records, driver.Record{Topic: t.ID, Event: ev})
 	b.topics = append(b.topics, t)
-	b.bytes += int64(p.prepare(t, ev, i, &b.Records[len(b.Records)-1]))
+	b.bytes += int64(p.prepare(t, ev, links, i, &b.Records[len(b.Records)-1]))
 }
 
 // store hands the batch to the engine.

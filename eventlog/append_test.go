@@ -201,7 +201,7 @@ func TestCommit(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		tx := &eventlog.Tx{Events: []eventlog.TopicEvent{{"a", event("1", "1")}, {"_internal", event("2", "2")}, {"a", event("3", "3")}},
+		tx := &eventlog.Tx{Events: []eventlog.TopicEvent{{Topic: "a", Event: event("1", "1")}, {Topic: "_internal", Event: event("2", "2")}, {Topic: "a", Event: event("3", "3")}},
 			State: []driver.StateOp{{Key: "cursor/x", Value: []byte("1"), If: []byte{}}}, Fence: &fence}
 		got, err := l.Commit(ctx, tx)
 		if err != nil || len(got) != 3 || got[1].Topic != "_internal" || got[2].ID != tx.Events[2].Event.ID || got[2].ID == "" {
@@ -209,7 +209,7 @@ func TestCommit(t *testing.T) {
 		}
 		_, err = l.Commit(ctx, tx) // the state is there now, and all have ids
 		code(t, err, tandem.CodeConflict)
-		tx.Events = []eventlog.TopicEvent{{"a", event("", "{")}, {"none", event("", "1")}}
+		tx.Events = []eventlog.TopicEvent{{Topic: "a", Event: event("", "{")}, {Topic: "none", Event: event("", "1")}}
 		_, err = l.Commit(ctx, tx)
 		code(t, err, tandem.CodeNotFound)
 		if _, err := l.Own(ctx, "duty"); err != nil {

@@ -17,7 +17,7 @@ func (l *Log) Complete(ctx context.Context, e *TopicEvent) (sum uint64, err erro
 	p := l.newPreparer(1)
 	b := l.newBatch(1)
 	defer l.release(b)
-	b.add(&p, t, &e.Event, 0)
+	b.add(&p, t, &e.Event, e.Links, 0)
 	if err := p.err(); err != nil {
 		return 0, tandem.Wrap("publish "+e.Topic, err)
 	}

@@ -5,7 +5,6 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
-	"github.com/tandem-hybrid/tandem/eventlog/idindex"
 )
 
 // append hands a batch to the engine. Where the engine does not recognise every repeat, those of events that were read already are answered
@@ -60,20 +59,13 @@ func (l *Log) append(ctx context.Context, b *driver.Batch) error {
 
 // known fills in the place of the first event if r is a repeat of one that was read and is still there.
 func (r *repeats) known(ctx context.Context, rec *driver.Record) (conflict bool, err error) {
-	first, partition, ok, err := r.ids.Find(rec.Topic, rec.Identity)
-	if err != nil {
-		return false, tandem.Errorf(tandem.CodeUnavailable, "look for repeats: %w", err)
-	}
-	if !ok || rec.Event.Meta.Accepted.Sub(first.Accepted) > idindex.DefaultKeep {
-		return false, nil
-	}
-	b, err := r.log.drv.Bounds(ctx, rec.Topic, partition)
-	if err != nil || first.Offset < b.Removed {
+	first := driver.Record{Topic: rec.Topic, Identity: rec.Identity}
+	if err := r.locate(ctx, &first, rec.Event.Meta.Accepted); err != nil || !first.Duplicate {
 		return false, err
 	}
 	if first.Sum != rec.Sum {
 		return true, nil
 	}
-	rec.Duplicate, rec.Offset, rec.Stored = true, first.Offset, partition
+	rec.Duplicate, rec.Offset, rec.Stored = true, first.Offset, first.Stored
 	return false, nil
 }

@@ -3,6 +3,7 @@ package eventlog
 import (
 	"encoding/binary"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -36,17 +37,25 @@ func (l *Log) newPreparer(events int) preparer {
 func (l *Log) accept() time.Time { return l.opts.Now().UTC().Truncate(time.Millisecond) }
 
 // prepare fills in r from the event and returns the event's size.
-func (p *preparer) prepare(t *topic, ev *tandem.Event, i int, r *driver.Record) int {
+func (p *preparer) prepare(t *topic, ev *tandem.Event, links string, i int, r *driver.Record) int {
 	if r.Dedup = ev.ID != ""; !r.Dedup {
 		ev.ID = p.ids.next()
 	}
 	ev.Meta.Accepted = p.now
+	withoutLinks(ev)
 	if err := tandem.CheckEvent(ev); err != nil {
 		p.invalid(i, err)
 	}
 	size := sizeOf(ev)
 	if size > p.log.limit {
-		p.tooLarge(i, size)
+		p.tooLarge(i, size, p.log.limit)
+	}
+	if links != "" {
+		size += len(tandem.AttrLinks) + len(links)
+		if most := p.log.info.MaxEventBytes; most > 0 && size > most {
+			p.tooLarge(i, size, most)
+		}
+		ev.Extensions = append(slices.Clip(ev.Extensions), tandem.Extension{Name: tandem.AttrLinks, Value: links})
 	}
 	r.Partition = p.partition(t, ev)
 	if r.Dedup {
@@ -54,6 +63,14 @@ func (p *preparer) prepare(t *topic, ev *tandem.Event, i int, r *driver.Record) 
 		r.Sum = contentSum(ev)
 	}
 	return size
+}
+
+// withoutLinks leaves out what an event says of request links: its publisher cannot know it. The slice may be shared.
+func withoutLinks(ev *tandem.Event) {
+	isLinks := func(x tandem.Extension) bool { return x.Name == tandem.AttrLinks }
+	if slices.ContainsFunc(ev.Extensions, isLinks) {
+		ev.Extensions = slices.DeleteFunc(slices.Clone(ev.Extensions), isLinks)
+	}
 }
 
 // invalid notes what is wrong with the i-th event.
@@ -72,12 +89,12 @@ func (p *preparer) invalid(i int, err error) {
 	}
 }
 
-func (p *preparer) tooLarge(i, size int) {
+func (p *preparer) tooLarge(i, size, limit int) {
 	if p.bad != nil {
 		return
 	}
-	p.bad = tandem.Errorf(tandem.CodeTooLarge, "an event of %d bytes is over the limit of %d", size, p.log.limit).
-		WithField(pointer(i, p.many, "data"), "%d bytes with attributes, at most %d", size, p.log.limit).
+	p.bad = tandem.Errorf(tandem.CodeTooLarge, "an event of %d bytes is over the limit of %d", size, limit).
+		WithField(pointer(i, p.many, "data"), "%d bytes with attributes, at most %d", size, limit).
 		WithHint("store what is large elsewhere and put its address into the event")
 }
 

@@ -71,6 +71,16 @@ type Driver interface {
 	Close() error
 }
 
+// Foreteller is implemented by engines that can say beforehand what an Append would answer. Both methods are cheap.
+type Foreteller interface {
+	// Takes returns nil while an Append of events would be taken, else what it would answer. Health does not see all of it: below
+	// the free-space mark state is still stored.
+	Takes() error
+	// Find looks for the event that a record with this Topic and Identity would be a repeat of. It fills in Offset, Stored, Duplicate
+	// and Sum, and leaves Duplicate false if there is none.
+	Find(ctx context.Context, r *Record) error
+}
+
 // Info says what an engine is and can do.
 type Info struct {
 	Engine string  // embedded, kafka, nats

@@ -29,6 +29,20 @@ func (s *suite) dedup() {
 		}
 	}
 	again(s.append(deduped(t, 1, ev))...)
+	if f, ok := s.drv.(driver.Foreteller); ok {
+		s.ok(f.Takes())
+		asked := deduped(t, 1, ev)
+		found := driver.Record{Topic: t.ID, Identity: asked.Identity}
+		s.ok(f.Find(ctx, &found))
+		if again(found); found.Sum != asked.Sum {
+			s.Errorf("the sum that is found is %d, not %d", found.Sum, asked.Sum)
+		}
+		asked = deduped(other, 0, ev)
+		found = driver.Record{Topic: other.ID, Identity: asked.Identity}
+		if s.ok(f.Find(ctx, &found)); found.Duplicate {
+			s.Error("an id of another topic is found")
+		}
+	}
 	if s.drv.Info().Dedup == driver.DedupAtAppend {
 		again(s.append(deduped(t, 0, ev))[0]) // its key changed
 	}

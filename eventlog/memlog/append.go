@@ -73,6 +73,20 @@ func (e *Engine) checkRecords(b *driver.Batch) error {
 	return nil
 }
 
+// Takes implements driver.Foreteller.
+func (e *Engine) Takes() error { return e.Health() }
+
+// Find implements driver.Foreteller.
+func (e *Engine) Find(_ context.Context, r *driver.Record) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	first, ok := e.ids[r.Identity]
+	if r.Duplicate = ok; ok {
+		r.Stored, r.Offset, r.Sum = first.partition, first.offset, first.sum
+	}
+	return nil
+}
+
 // dedups reports whether a repeat of r is recognised here.
 func (e *Engine) dedups(r *driver.Record) bool {
 	return r.Dedup && e.info.Dedup == driver.DedupAtAppend

@@ -68,7 +68,10 @@ type place struct {
 	sum       uint64
 }
 
-var _ driver.Driver = (*Engine)(nil)
+var (
+	_ driver.Driver     = (*Engine)(nil)
+	_ driver.Foreteller = (*Engine)(nil)
+)
 
 // New returns an empty engine.
 func New(opts Options) *Engine {

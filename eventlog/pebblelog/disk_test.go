@@ -45,6 +45,7 @@ func TestFreeSpaceMark(t *testing.T) {
 	free.Store(1<<30 - 1)
 	err = publish()
 	wantCode(t, err, tandem.CodeUnavailable)
+	wantCode(t, e.Takes(), tandem.CodeUnavailable)
 	var te *tandem.Error
 	if errors.As(err, &te); te.RetryAfter == 0 || te.Hint == "" {
 		t.Errorf("the refusal %+v does not say when to try again, or what to do", te)

@@ -61,10 +61,10 @@ func (p *publishing) patience(c *call) (context.Context, context.CancelFunc) {
 func (a *API) requestOne(ctx context.Context, topic string, e *tandem.Event) answered {
 	tx := &eventlog.Tx{Events: []eventlog.TopicEvent{{Topic: topic, Event: *e}}}
 	res, err := a.opts.Chain.Publish(ctx, tx)
+	*e = tx.Events[0].Event // of a repeat, it has the flow of the first
 	if err != nil {
 		return answered{err: err}
 	}
-	*e = tx.Events[0].Event
 	a.metrics.published(topic, []tandem.Event{*e})
 	return answered{Result: res}
 }

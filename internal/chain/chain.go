@@ -3,6 +3,7 @@ package chain
 import (
 	"context"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strconv"
 	"strings"
@@ -14,12 +15,16 @@ import (
 	"github.com/tandem-hybrid/tandem/eventlog"
 )
 
-// DefaultTimeout is the deadline of a chain unless Options says otherwise.
-const DefaultTimeout = 30 * time.Second
+// What Options mean unless they say otherwise.
+const (
+	DefaultTimeout = 30 * time.Second
+	DefaultChains  = 1000
+)
 
 // Options configure a Chain. The zero value works.
 type Options struct {
 	Timeout time.Duration // of a chain, from its first call to its last; zero means DefaultTimeout
+	Chains  int           // that may be under way at once, beside those of deliveries; zero means DefaultChains
 	Logger  *slog.Logger  // nil means slog.Default
 }
 
@@ -32,6 +37,7 @@ type Chain struct {
 	swept  sync.WaitGroup
 
 	table atomic.Pointer[table] // nil: there are no links
+	slots chan struct{}         // one for each chain under way
 
 	mu      sync.Mutex
 	flights map[string]*flight // guarded by mu: chains under way, by the key of their cause
@@ -51,10 +57,13 @@ func New(log *eventlog.Log, opts Options) *Chain {
 	if opts.Timeout == 0 {
 		opts.Timeout = DefaultTimeout
 	}
+	if opts.Chains == 0 {
+		opts.Chains = DefaultChains
+	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()
 	}
-	c := &Chain{log: log, opts: opts, flights: map[string]*flight{}}
+	c := &Chain{log: log, opts: opts, flights: map[string]*flight{}, slots: make(chan struct{}, opts.Chains)}
 	c.life, c.cancel = context.WithCancelCause(context.Background())
 	return c
 }
@@ -85,8 +94,12 @@ func (c *Chain) Use(links []Link) {
 func (c *Chain) Has(topic string) bool { return c != nil && len(c.table.Load().of(topic)) > 0 }
 
 // Publish calls the links for the one event of tx and then stores it with all replies and the state of tx, which a repeat does not
-// store. ctx bounds it by its deadline alone. Codes: as eventlog.Log.Commit, before and after the calls; RequestLink, with Link.
+// store. It begins nothing if ctx was cancelled; after that ctx bounds it by its deadline alone. Codes: as eventlog.Log.Commit, as far as
+// that can be told before the first call, and after the calls; Overloaded (nobody was called); RequestLink, with Link.
 func (c *Chain) Publish(ctx context.Context, tx *eventlog.Tx) (Result, error) {
+	if errors.Is(ctx.Err(), context.Canceled) {
+		return Result{}, tandem.Errorf(tandem.CodeUnavailable, "whoever published has gone away: %w", ctx.Err())
+	}
 	cause := &tx.Events[0]
 	chosen := cause.Event.ID != ""
 	sum, err := c.log.Complete(ctx, cause)
@@ -121,24 +134,37 @@ func (c *Chain) bound(ctx context.Context) (context.Context, context.CancelFunc)
 
 // run makes the calls and stores what came of them.
 func (c *Chain) run(ctx context.Context, tx *eventlog.Tx, m *memory) (Result, error) {
+	if err := c.log.Takes(); err != nil {
+		return Result{}, tandem.Wrap("call request links", err)
+	}
+	select {
+	case c.slots <- struct{}{}:
+		defer func() { <-c.slots }()
+	default:
+		return Result{}, tandem.Errorf(tandem.CodeOverloaded, "%d request chains are under way", cap(c.slots)).
+			WithRetryAfter(time.Second).WithHint("nobody was called: publish again later")
+	}
 	w := &walk{table: c.table.Load(), log: c.log, ctx: ctx}
-	replies, err := w.visit(&tx.Events[0])
+	links, err := w.complete(&tx.Events[0])
 	if err != nil {
-		w.failed.Link.Done = w.done()
-		w.note(nil, err)
 		return Result{}, err
+	}
+	replies, err := w.visit(&tx.Events[0], links)
+	if err != nil {
+		return Result{}, w.broken(err)
 	}
 	all := &eventlog.Tx{Events: append(tx.Events[:1:1], replies.events()...), State: tx.State, Fence: tx.Fence}
 	if m != nil {
-		all.State = append(all.State[:len(all.State):len(all.State)], m.record(all.Events))
+		op := m.record(all.Events)
+		if n, most := len(op.Key)+len(op.Value), c.log.Info().MaxEventBytes; len(replies) > 0 && most > 0 && n > most {
+			last := replies[len(replies)-1].call
+			return Result{}, w.broken(w.spoil(last, fmt.Sprintf("the names of the replies of the chain take %d bytes, at most %d", n, most)))
+		}
+		all.State = append(all.State[:len(all.State):len(all.State)], op)
 	}
 	receipts, err := c.log.Commit(context.WithoutCancel(ctx), all)
 	if err != nil {
-		if err = w.refused(replies, err); w.failed != nil {
-			w.failed.Link.Done = w.done()
-		}
-		w.note(nil, err)
-		return Result{}, err
+		return Result{}, w.broken(w.refused(replies, err))
 	}
 	tx.Events[0] = all.Events[0]
 	stored := map[*eventlog.TopicEvent]tandem.Receipt{&tx.Events[0]: receipts[0]}
@@ -151,6 +177,15 @@ func (c *Chain) run(ctx context.Context, tx *eventlog.Tx, m *memory) (Result, er
 		res.Replies[i] = all.Events[i+1].Event
 	}
 	return res, nil
+}
+
+// broken says to all that were called that nothing was stored, and returns why.
+func (w *walk) broken(err error) error {
+	if w.failed != nil {
+		w.failed.Link.Done = w.done()
+	}
+	w.note(nil, err)
+	return err
 }
 
 // refused makes an error of the log that is about a reply one of the link that sent it.

@@ -52,7 +52,7 @@ func TestDepthFirst(t *testing.T) {
 			}
 			info, _ := b.log.Topic(t.Context(), "orders")
 			recs, err := b.log.ReadPartition(t.Context(), info.ID, res.Receipt.Partition, res.Receipt.Offset, 1, nil)
-			if err != nil || len(recs) != 1 || !chain.Took(&recs[0].Event, "a") || !chain.Took(&recs[0].Event, "d") || chain.Took(&recs[0].Event, "b") {
+			if err != nil || len(recs) != 1 || !chain.Took(&recs[0], "a", 0) || !chain.Took(&recs[0], "d", 0) || chain.Took(&recs[0], "b", 0) {
 				t.Errorf("the cause is marked as %+v, %v", recs, err)
 			}
 		})

@@ -19,6 +19,6 @@
 //
 // Chain.Stop ends the chains under way, which fail as unavailable.
 //
-// Read chain.go (the table of links, and publishing), walk.go (the order of calls), then repeat.go (ids that were seen). Links are
+// Read chain.go (the table of links, and publishing), walk.go (the order of calls), then link.go (the mark) and repeat.go (ids that were seen). Links are
 // subscriptions of internal/delivery, which puts them into the table; see docs/request-mode.md and docs/adr/0021-request-mode.md.
 package chain

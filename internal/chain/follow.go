@@ -33,21 +33,20 @@ func (c *Chain) Follow(ctx context.Context, events []eventlog.TopicEvent) (*Foll
 	}
 	ctx, cancel := c.bound(ctx)
 	defer cancel()
+	if err := c.log.Takes(); err != nil {
+		return nil, tandem.Wrap("call request links", err)
+	}
 	w := &walk{table: t, log: c.log, ctx: ctx}
 	f := &Followed{walk: w}
 	for i := range events {
 		e := &events[i]
-		_, err := c.log.Complete(ctx, e)
+		links, err := w.complete(e)
 		var more replies
 		if err == nil {
-			more, err = w.visit(e)
+			more, err = w.visit(e, links)
 		}
 		if err != nil {
-			if w.failed != nil {
-				w.failed.Link.Done = w.done()
-			}
-			w.note(nil, err)
-			return nil, err
+			return nil, w.broken(err)
 		}
 		f.from = append(f.from, e)
 		for _, r := range more {

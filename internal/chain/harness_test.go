@@ -9,6 +9,7 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog"
+	"github.com/tandem-hybrid/tandem/eventlog/driver"
 	"github.com/tandem-hybrid/tandem/eventlog/memlog"
 	"github.com/tandem-hybrid/tandem/internal/chain"
 )
@@ -43,6 +44,7 @@ func (t *trace) take() []string {
 // fake is a link that answers as call says.
 type fake struct {
 	name     string
+	born     int64
 	topic    string
 	types    []string // that it takes; none: all
 	parallel bool
@@ -54,6 +56,7 @@ type fake struct {
 }
 
 func (f *fake) Name() string            { return f.name }
+func (f *fake) Born() int64             { return f.born }
 func (f *fake) Parallel() bool          { return f.parallel }
 func (f *fake) Reads(topic string) bool { return tandem.MatchTopic(f.topic, topic) }
 func (f *fake) Matches(e *tandem.Event) bool {
@@ -87,6 +90,11 @@ func replying(name, topic string, types ...string) func(context.Context, *tandem
 	}
 }
 
+// answering answers what answer makes of the event.
+func answering(answer func(tandem.Event) chain.Answer) func(context.Context, *tandem.Record) chain.Answer {
+	return func(_ context.Context, rec *tandem.Record) chain.Answer { return answer(rec.Event) }
+}
+
 func failing(outcome tandem.LinkOutcome, status int) func(context.Context, *tandem.Record) chain.Answer {
 	return func(context.Context, *tandem.Record) chain.Answer {
 		return chain.Answer{Outcome: outcome, Status: status, Detail: "secret of the service"}
@@ -103,9 +111,17 @@ type bed struct {
 
 func newBed(t *testing.T, engine memlog.Options, opts chain.Options, links ...*fake) *bed {
 	t.Helper()
-	b := &bed{t: t, eng: memlog.New(engine), trace: &trace{}}
+	eng := memlog.New(engine)
+	b := newBedOn(t, eng, opts, links...)
+	b.eng = eng
+	return b
+}
+
+func newBedOn(t *testing.T, engine driver.Driver, opts chain.Options, links ...*fake) *bed {
+	t.Helper()
+	b := &bed{t: t, trace: &trace{}}
 	var err error
-	if b.log, err = eventlog.Open(t.Context(), b.eng, eventlog.Options{}); err != nil {
+	if b.log, err = eventlog.Open(t.Context(), engine, eventlog.Options{}); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { b.log.Close() })

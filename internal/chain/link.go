@@ -2,8 +2,10 @@ package chain
 
 import (
 	"context"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
@@ -13,6 +15,7 @@ import (
 // Link is a subscription that is called before an event is stored. Its methods are safe for concurrent use.
 type Link interface {
 	Name() string
+	Born() int64                // tells it from another that had its name before or has it after; the same in a copy of the log
 	Parallel() bool             // beside its neighbours in declared order that are parallel, too
 	Reads(topic string) bool    // the topic is one of its
 	Matches(*tandem.Event) bool // its filter does
@@ -24,7 +27,7 @@ type Link interface {
 // Answer is what a call brought.
 type Answer struct {
 	Outcome tandem.LinkOutcome // empty: it succeeded
-	Reason  string             // of a failure without a status, for the publisher
+	Reason  string             // of a failure, for the publisher: without it, the status is named
 	Detail  string             // of a failure, for the ledger: it may show what the service answered
 	Status  int                // of the answer; zero when there was none
 	At      time.Time
@@ -45,8 +48,11 @@ type Called struct {
 // table is the links in force.
 type table struct {
 	links  []Link   // in declared order
-	topics sync.Map // name to []Link, as far as they were asked for
+	topics sync.Map // name to []Link, of the first maxTopics that were asked for: anybody may ask for any name
+	asked  atomic.Int32
 }
+
+const maxTopics = 10_000
 
 // of returns the links of a topic.
 func (t *table) of(topic string) []Link {
@@ -62,36 +68,43 @@ func (t *table) of(topic string) []Link {
 			links = append(links, l)
 		}
 	}
-	t.topics.Store(topic, links)
+	if t.asked.Load() < maxTopics {
+		if _, known := t.topics.LoadOrStore(topic, links); !known {
+			t.asked.Add(1)
+		}
+	}
 	return links
 }
 
-// Took reports whether an event was stored after a link of this name had taken it.
-func Took(ev *tandem.Event, name string) bool {
-	names, ok := ev.Extension(tandem.AttrLinks)
-	for ok && names != "" {
+// Took reports whether an event was stored after the link of this name and birth had taken it. The mark of another event, of another
+// topic, or of a subscription that had the name before, is not believed.
+func Took(rec *tandem.Record, name string, born int64) bool {
+	marks, ok := rec.Extension(tandem.AttrLinks)
+	if !ok {
+		return false
+	}
+	want := markOf(rec.Position.Topic, &rec.Event, name, born)
+	for marks != "" {
 		var one string
-		if one, names, _ = strings.Cut(names, " "); one == name {
+		if one, marks, _ = strings.Cut(marks, " "); one == want {
 			return true
 		}
 	}
 	return false
 }
 
-// mark notes on an event which links took it, in place of what it says itself.
-func mark(ev *tandem.Event, links []Link) {
-	kept := make([]tandem.Extension, 0, len(ev.Extensions)+1)
-	for _, x := range ev.Extensions {
-		if x.Name != tandem.AttrLinks {
-			kept = append(kept, x)
-		}
+const markSum = 11 // characters, of 6 bits each
+
+// markOf is what is noted on an event that a link took.
+func markOf(topic string, ev *tandem.Event, name string, born int64) string {
+	return name + "=" + tandem.DerivedID("link", topic, ev.Source, ev.ID, name, strconv.FormatInt(born, 10))[:markSum]
+}
+
+// mark notes which links take an event.
+func mark(e *eventlog.TopicEvent, links []Link) {
+	marks := make([]string, len(links))
+	for i, l := range links {
+		marks[i] = markOf(e.Topic, &e.Event, l.Name(), l.Born())
 	}
-	if len(links) > 0 {
-		names := make([]string, len(links))
-		for i, l := range links {
-			names[i] = l.Name()
-		}
-		kept = append(kept, tandem.Extension{Name: tandem.AttrLinks, Value: strings.Join(names, " ")})
-	}
-	ev.Extensions = kept
+	e.Links = strings.Join(marks, " ")
 }

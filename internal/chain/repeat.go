@@ -3,7 +3,7 @@ package chain
 import (
 	"context"
 	"encoding/json"
-	"strings"
+	"slices"
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
@@ -20,8 +20,6 @@ const (
 	recordVersion = 1
 	// recordKept is how long, as ids are remembered.
 	recordKept  = 24 * time.Hour
-	sweepEvery  = 10 * time.Minute
-	sweepChunk  = 1000
 	searchSpan  = time.Second // before the recorded time, where clocks of a log are not in order
 	searchLimit = 20_000
 	searchPage  = 256
@@ -36,7 +34,7 @@ type memory struct {
 // record is the value of a record. Where an event lies is not known before it is stored: it is found from the time on.
 type record struct {
 	Version int       `json:"v"`
-	Since   time.Time `json:"since"` // the events were accepted then or a little later
+	Since   time.Time `json:"since"` // the events were accepted then or a little later, or before a crash cut their chain
 	Sum     uint64    `json:"sum"`   // of the cause
 	Events  []found   `json:"events"`
 }
@@ -70,6 +68,7 @@ func (m *memory) record(events []eventlog.TopicEvent) driver.StateOp {
 type flight struct {
 	sum    uint64
 	done   chan struct{}
+	cause  tandem.Event // as the one who runs it has it in the end
 	result Result
 	err    error // in place of result
 }
@@ -82,7 +81,7 @@ func (c *Chain) once(ctx context.Context, m *memory, run func(*memory) (Result, 
 		c.mu.Unlock()
 		return f.wait(ctx, m)
 	}
-	f := &flight{sum: m.sum, done: make(chan struct{}), err: tandem.Errorf(tandem.CodeInternal, "the chain broke off")}
+	f := &flight{sum: m.sum, cause: m.cause.Event, done: make(chan struct{}), err: tandem.Errorf(tandem.CodeInternal, "the chain broke off")}
 	c.flights[key] = f
 	c.mu.Unlock()
 	defer func() {
@@ -95,7 +94,8 @@ func (c *Chain) once(ctx context.Context, m *memory, run func(*memory) (Result, 
 	if f.result, ok, f.err = c.recall(ctx, m); !ok && f.err == nil {
 		f.result, f.err = run(m)
 	}
-	return f.result, f.err
+	f.cause = m.cause.Event
+	return f.result, cloneError(f.err)
 }
 
 func (f *flight) wait(ctx context.Context, m *memory) (Result, error) {
@@ -107,11 +107,24 @@ func (f *flight) wait(ctx context.Context, m *memory) (Result, error) {
 	case <-ctx.Done():
 		return Result{}, tandem.Errorf(tandem.CodeTimeout, "the same event is being published, and its chain has not ended").WithHint("publish it again later")
 	}
-	res := f.result
-	if f.err == nil {
-		res.Receipt.Duplicate = tandem.DuplicateYes
+	m.cause.Event = f.cause // with the flow in which the calls are found
+	if f.err != nil {
+		return Result{}, cloneError(f.err)
 	}
-	return res, f.err
+	res := f.result
+	res.Receipt.Duplicate = tandem.DuplicateYes
+	return res, nil
+}
+
+// cloneError copies an error as far as its receivers change it: each of those who wait for a chain makes its pointers fit its request.
+func cloneError(err error) error {
+	e, ok := err.(*tandem.Error) //nolint:errorlint // its wrappers are of this type
+	if !ok {
+		return err
+	}
+	c := *e
+	c.Fields, c.Err = slices.Clone(e.Fields), cloneError(e.Err)
+	return &c
 }
 
 func conflict() error {
@@ -119,30 +132,37 @@ func conflict() error {
 		WithHint("an id names one event as long as it is remembered (GET /v1/status shows how long): give the other data another id")
 }
 
-// recall returns what a chain brought that is stored; ok is false if there is none.
+// recall returns what a publish brought that is stored; ok is false if there is none, or only a beginning of its chain.
 func (c *Chain) recall(ctx context.Context, m *memory) (res Result, ok bool, err error) {
-	value, err := c.log.State(ctx, m.key())
-	if err != nil || value == nil {
+	e := &m.cause.Event
+	cause, sum, err := c.log.Find(ctx, m.cause.Topic, e.Source, e.ID)
+	if err != nil {
 		return res, false, err
 	}
-	var r record
-	if err := json.Unmarshal(value, &r); err != nil || r.Version != recordVersion || len(r.Events) == 0 {
-		c.opts.Logger.Error("the record of a request chain is damaged; its links are called again", "record", m.key(), "error", err)
+	r, err := c.remembered(ctx, m)
+	switch {
+	case err != nil:
+		return res, false, err
+	case r != nil && cause == nil:
+		if cause, err = c.search(ctx, &r.Events[0], r.Since); err != nil || cause == nil {
+			return res, false, err // retention has removed it, and with it the window
+		}
+		sum = r.Sum
+	case cause == nil:
 		return res, false, nil
 	}
-	if time.Since(r.Since) > recordKept {
-		return res, false, nil
-	}
-	cause, err := c.find(ctx, &r.Events[0], r.Since)
-	if err != nil || cause == nil {
-		return res, false, err // retention has removed it, and with it the window
-	}
-	if r.Sum != m.sum {
+	if sum != m.sum {
 		return res, false, conflict()
 	}
-	res = Result{Receipt: c.log.ReceiptOf(cause), Replies: make([]tandem.Event, 0, len(r.Events)-1)}
+	if _, taken := cause.Extension(tandem.AttrLinks); r == nil && taken && !c.log.Info().Atomic {
+		return res, false, nil // a crash came between it and its replies
+	}
+	res = Result{Receipt: c.log.ReceiptOf(cause), Replies: []tandem.Event{}}
 	res.Receipt.Duplicate = tandem.DuplicateYes
 	m.cause.Event = cause.Event
+	if r == nil {
+		return res, true, nil // it was stored without links
+	}
 	for i := range r.Events[1:] {
 		reply, err := c.find(ctx, &r.Events[i+1], r.Since)
 		if err != nil {
@@ -155,8 +175,38 @@ func (c *Chain) recall(ctx context.Context, m *memory) (res Result, ok bool, err
 	return res, true, nil
 }
 
-// find returns an event that was stored at a time or a little later, nil if it is not there any more.
+// remembered returns the record of a chain, nil if there is none that counts.
+func (c *Chain) remembered(ctx context.Context, m *memory) (*record, error) {
+	value, err := c.log.State(ctx, m.key())
+	if err != nil || value == nil {
+		return nil, err
+	}
+	r := new(record)
+	if err := json.Unmarshal(value, r); err != nil || r.Version != recordVersion || len(r.Events) == 0 {
+		c.opts.Logger.Error("the record of a request chain is damaged; its replies are not found again", "record", m.key(), "error", err)
+		return nil, nil
+	}
+	if time.Since(r.Since) > recordKept {
+		return nil, nil
+	}
+	return r, nil
+}
+
+// find returns an event of a chain, nil if it is not there any more.
 func (c *Chain) find(ctx context.Context, f *found, since time.Time) (*tandem.Record, error) {
+	rec, _, err := c.log.Find(ctx, f.Topic, f.Source, f.ID)
+	if tandem.CodeOf(err) == tandem.CodeNotFound {
+		return nil, nil
+	}
+	if rec != nil || err != nil {
+		return rec, err
+	}
+	return c.search(ctx, f, since)
+}
+
+// search looks through what was stored at a time or a little later, and then, since an event may have been stored before its chain was
+// completed, from as early on as ids are remembered.
+func (c *Chain) search(ctx context.Context, f *found, since time.Time) (*tandem.Record, error) {
 	info, err := c.log.Topic(ctx, f.Topic)
 	if tandem.CodeOf(err) == tandem.CodeNotFound {
 		return nil, nil
@@ -169,9 +219,9 @@ func (c *Chain) find(ctx context.Context, f *found, since time.Time) (*tandem.Re
 		first = tandem.Partition(f.Key, info.Partitions)
 		last = first
 	}
-	for _, from := range []time.Time{since, since.Add(-searchSpan)} {
+	for _, from := range []time.Time{since, since.Add(-searchSpan), time.Now().Add(-recordKept)} {
 		for part := first; part <= last; part++ {
-			if rec, err := c.search(ctx, info.ID, part, f, from); rec != nil || err != nil {
+			if rec, err := c.searchPart(ctx, info.ID, part, f, from); rec != nil || err != nil {
 				return rec, err
 			}
 		}
@@ -179,7 +229,7 @@ func (c *Chain) find(ctx context.Context, f *found, since time.Time) (*tandem.Re
 	return nil, nil
 }
 
-func (c *Chain) search(ctx context.Context, topic driver.ID, part int, f *found, from time.Time) (*tandem.Record, error) {
+func (c *Chain) searchPart(ctx context.Context, topic driver.ID, part int, f *found, from time.Time) (*tandem.Record, error) {
 	next, err := c.log.OffsetAt(ctx, topic, part, from)
 	if err != nil {
 		return nil, err
@@ -197,49 +247,4 @@ func (c *Chain) search(ctx context.Context, topic driver.ID, part int, f *found,
 		next = page[len(page)-1].Position.Offset + 1
 	}
 	return nil, nil
-}
-
-// sweep removes records that are too old to count, now and then.
-func (c *Chain) sweep() {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	for {
-		if err := c.sweepOnce(c.life); err != nil && c.life.Err() == nil {
-			c.opts.Logger.Warn("old records of request chains cannot be removed", "error", err)
-		}
-		select {
-		case <-tick.C:
-		case <-c.life.Done():
-			return
-		}
-	}
-}
-
-func (c *Chain) sweepOnce(ctx context.Context) error {
-	from := Prefix
-	for from != "" && ctx.Err() == nil {
-		var tx eventlog.Tx
-		start := from
-		from = ""
-		err := c.log.ScanStateFrom(ctx, Prefix, start, func(key string, value []byte) bool {
-			var r struct {
-				Since time.Time `json:"since"`
-			}
-			if json.Unmarshal(value, &r) != nil || time.Since(r.Since) > recordKept {
-				tx.State = append(tx.State, driver.StateOp{Key: strings.Clone(key)})
-			}
-			if len(tx.State) < sweepChunk {
-				return true
-			}
-			from = strings.Clone(key) + "\x00"
-			return false
-		})
-		if err == nil && len(tx.State) > 0 {
-			_, err = c.log.Commit(ctx, &tx)
-		}
-		if err != nil {
-			return err
-		}
-	}
-	return nil
 }

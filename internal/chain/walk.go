@@ -55,19 +55,31 @@ func (rs replies) events() []eventlog.TopicEvent {
 	return out
 }
 
-// visit calls the links of an event, which is complete, and returns what they and the links of their replies answered, depth first.
-func (w *walk) visit(e *eventlog.TopicEvent) (replies, error) {
-	all := w.table.of(e.Topic)
-	if len(all) == 0 {
-		return nil, nil
+// complete makes of an event what will be stored, with the mark of the links that take it, and returns these. Codes: as
+// eventlog.Log.Commit.
+func (w *walk) complete(e *eventlog.TopicEvent) (links []Link, err error) {
+	e.Links = ""
+	if _, err := w.log.Complete(w.ctx, e); err != nil {
+		return nil, err
 	}
-	var links []Link
-	for _, l := range all {
+	for _, l := range w.table.of(e.Topic) {
 		if l.Matches(&e.Event) {
 			links = append(links, l)
 		}
 	}
-	mark(&e.Event, links)
+	if len(links) == 0 {
+		return nil, nil
+	}
+	if mark(e, links); len(e.Links) > tandem.MaxAttributeBytes {
+		return nil, tandem.Errorf(tandem.CodeUnsupported, "%d request links take an event, and their names %d bytes of its mark, at most %d",
+			len(links), len(e.Links), tandem.MaxAttributeBytes).WithHint("give the links shorter names, or filters that take fewer events")
+	}
+	_, err = w.log.Complete(w.ctx, e)
+	return links, err
+}
+
+// visit calls the links of an event, which is complete, and returns what they and the links of their replies answered, depth first.
+func (w *walk) visit(e *eventlog.TopicEvent, links []Link) (replies, error) {
 	if len(links) == 0 {
 		return nil, nil
 	}
@@ -124,10 +136,11 @@ func (w *walk) follow(l Link, e *eventlog.TopicEvent, rec *tandem.Record) (repli
 	var out replies
 	for j := range a.Replies {
 		r := &a.Replies[j]
-		if _, err := w.log.Complete(w.ctx, r); err != nil {
+		links, err := w.complete(r)
+		if err != nil {
 			return nil, w.spoil(i, "its reply cannot be stored: "+why(err))
 		}
-		more, err := w.visit(r)
+		more, err := w.visit(r, links)
 		if err != nil {
 			return nil, err
 		}
@@ -166,7 +179,7 @@ func (w *walk) end(i int, a *Answer) error {
 	tooMuch := w.count > maxReplies || w.bytes > maxReplyBytes
 	w.mu.Unlock()
 	switch {
-	case a.Outcome != "" && a.Status != 0:
+	case a.Outcome != "" && a.Reason == "" && a.Status != 0:
 		return w.fail(name, a.Outcome, a.RetryAfter, fmt.Sprintf("status %d", a.Status))
 	case a.Outcome != "":
 		return w.fail(name, a.Outcome, a.RetryAfter, a.Reason)

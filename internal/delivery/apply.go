@@ -41,14 +41,7 @@ func (m *Manager) Apply(ctx context.Context, declared []tandem.Subscription) err
 			changes = append(changes, &change{s: s, mutate: func(c *config) { c.Orphan = true }})
 		}
 	}
-	if err := m.change(ctx, changes); err != nil {
-		return err
-	}
-	m.mu.Lock()
-	m.order = order
-	m.mu.Unlock()
-	m.relink()
-	return nil
+	return m.changeInOrder(ctx, changes, order)
 }
 
 // declareAll returns what makes the declarations of the file so. They are looked at side by side, since each may ask the log for the ends of
@@ -203,10 +196,15 @@ type change struct {
 
 // change stores configurations in one step and makes them so. Called with ops held.
 func (m *Manager) change(ctx context.Context, changes []*change) error {
-	defer releaseHeld(changes)
 	if len(changes) == 0 {
 		return nil
 	}
+	return m.changeInOrder(ctx, changes, nil)
+}
+
+// changeInOrder is change, and from then on request links are called in the order in which the file declares them; nil leaves it as it is.
+func (m *Manager) changeInOrder(ctx context.Context, changes []*change, order map[string]int) error {
+	defer releaseHeld(changes)
 	// The groups of these subscriptions may hold their configuration, too: none may be stored between reading and writing.
 	slices.SortFunc(changes, func(a, b *change) int { return strings.Compare(a.s.name, b.s.name) })
 	for _, c := range changes {
@@ -227,14 +225,19 @@ func (m *Manager) change(ctx context.Context, changes []*change) error {
 		tx.State = append(tx.State, driver.StateOp{Key: configPrefix + c.s.name, Value: jsonValue(&conf)})
 		tx.State = append(tx.State, c.s.keepVersions(&before, conf.First-before.First)...)
 	}
-	if _, err := m.log.Commit(ctx, &tx); err != nil {
-		return tandem.Wrap("store subscriptions", err)
+	if len(changes) > 0 {
+		if _, err := m.log.Commit(ctx, &tx); err != nil {
+			return tandem.Wrap("store subscriptions", err)
+		}
 	}
 	m.readTopics()
 	var start []*subscription
 	m.mu.Lock()
 	for _, c := range changes {
 		m.subs[c.s.name] = c.s
+	}
+	if order != nil {
+		m.order = order
 	}
 	m.mu.Unlock()
 	for _, c := range changes {
@@ -247,6 +250,7 @@ func (m *Manager) change(ctx context.Context, changes []*change) error {
 	}
 	m.reindex()
 	if !m.running {
+		m.relink()
 		return nil
 	}
 	// What is stored must be started, whether the caller still waits or not.

@@ -52,12 +52,15 @@ func (ix *index) offer(p *sharedPart, rec *tandem.Record) {
 	ix.entries.Candidates(&rec.Event, func(e *entry) { e.offer(p, rec, ix.batch) })
 }
 
+// took reports whether an event was sent to it before the event was stored.
+func (s *subscription) took(rec *tandem.Record) bool { return chain.Took(rec, s.name, s.birth) }
+
 func (e *entry) offer(p *sharedPart, rec *tandem.Record, batch uint64) {
 	part, offset := rec.Position.Partition, rec.Position.Offset
 	if offset < e.from.at(e.track.topic, part) || e.until != nil && offset >= e.until.at(e.track.topic, part) {
 		return
 	}
-	if e.taken && chain.Took(&rec.Event, e.s.name) {
+	if e.taken && e.s.took(rec) {
 		return
 	}
 	pt := &e.track.parts[part]
@@ -142,7 +145,7 @@ func (s *subscription) filterOf(t *track, rec *tandem.Record) (f tandem.Filter, 
 	for i := len(versions) - 1; i >= 0; i-- {
 		v := &versions[i]
 		if rec.Position.Offset >= v.From.at(t.topic, rec.Position.Partition) {
-			return v.Declaration.Filter, matchesTopic(&v.Declaration, t.name) && !(isRequest(&v.Declaration) && chain.Took(&rec.Event, s.name))
+			return v.Declaration.Filter, matchesTopic(&v.Declaration, t.name) && !(isRequest(&v.Declaration) && s.took(rec))
 		}
 	}
 	return tandem.Filter{}, false

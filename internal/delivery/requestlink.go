@@ -84,6 +84,8 @@ func (m *Manager) relink() {
 
 func (l *requestLink) Name() string { return l.s.name }
 
+func (l *requestLink) Born() int64 { return l.s.birth }
+
 func (l *requestLink) Parallel() bool { return l.policy.decl.Parallel }
 
 func (l *requestLink) Reads(topic string) bool { return matchesTopic(l.policy.decl, topic) }

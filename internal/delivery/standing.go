@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
-	"github.com/tandem-hybrid/tandem/internal/chain"
 )
 
 // view is a subscription at one moment, as far as one place is concerned.
@@ -287,7 +286,7 @@ func (s *subscription) infer(ctx context.Context, v *view, js judges, topic stri
 		return say(tandem.DeliverySkipped, "the topics of version %d of the declaration do not match", j.number)
 	case !j.selects(topic, rec):
 		return say(tandem.DeliverySkipped, "the filter of version %d of the declaration does not match", j.number)
-	case rec != nil && isRequest(&j.Declaration) && chain.Took(&rec.Event, s.name):
+	case rec != nil && isRequest(&j.Declaration) && s.took(rec):
 		return say(tandem.DeliveryDelivered, "it was called before the event was stored; the ledger has no row of the call")
 	case v.beyond:
 		return say(tandem.DeliveryPassed, "the replay ends before it")

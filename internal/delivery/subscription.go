@@ -87,6 +87,7 @@ type subscription struct {
 	apartUntil time.Time // it reads for itself until then, since its filter takes long
 
 	tag     uint64 // of its leases
+	birth   int64  // config.Born before all migrations: what marks of events that it took know it by
 	nonce   uint64 // of the next lease
 	hands   handHeap
 	leased  int       // leases that clients hold; each has a slot in flight
@@ -110,7 +111,7 @@ type subscription struct {
 
 func newSubscription(m *Manager, name string, c config) *subscription {
 	s := &subscription{
-		m: m, name: name, config: c, tag: tagOf(name, c.Born), nonce: rand.Uint64(), over: make(chan struct{}), target: newTargetCache(),
+		m: m, name: name, config: c, tag: tagOf(name, c.Born), birth: c.Born - int64(len(c.Moved)), nonce: rand.Uint64(), over: make(chan struct{}), target: newTargetCache(),
 		idle: make(chan struct{}), done: make(chan struct{}), wake: make(chan struct{}, 1), feedC: make(chan struct{}, 1),
 		tracks: map[driver.ID]*track{}, lanes: map[laneKey]*lane{}, redrives: map[string]*delivery{}, parked: map[*delivery]struct{}{}, ops: map[string][]byte{},
 	}

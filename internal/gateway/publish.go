@@ -74,6 +74,8 @@ func (x *exchange) append(ctx context.Context, tx *eventlog.Tx) (tandem.Receipt,
 func (x *exchange) request(ctx context.Context, tx *eventlog.Tx) (tandem.Receipt, error) {
 	res, err := x.g.opts.Chain.Publish(ctx, tx)
 	x.replied = res.Replies
+	x.flow = tx.Events[0].Event.Meta.Flow // of a repeat, that of the first
+	x.Header().Set(tandem.HeaderFlow, x.flow)
 	return res.Receipt, x.topicGone(err)
 }
 
