@@ -44,6 +44,12 @@ func (m *Manager) DeliveriesAt(ctx context.Context, at tandem.Position) ([]tande
 	return out, nil
 }
 
+// Called reports whether an event was stored after a subscription of mode request had taken it in a call.
+func (m *Manager) Called(rec *tandem.Record, subscription string) bool {
+	s, err := m.find(subscription)
+	return err == nil && s.took(rec)
+}
+
 // FailedCalls returns the calls of request chains of a flow whose event was not stored, made at a time or later, as far as the ledgers go
 // back, in the order of the names of subscriptions. It looks at the first 20,000 such calls of each. Code: Unavailable.
 func (m *Manager) FailedCalls(ctx context.Context, flow string, since time.Time) ([]tandem.Delivery, error) {

@@ -22,6 +22,8 @@ type Ledger interface {
 	DeliveriesAt(ctx context.Context, at tandem.Position) ([]tandem.Delivery, error)
 	// FailedCalls returns the calls of request chains of a flow whose event was not stored, made at a time or later.
 	FailedCalls(ctx context.Context, flow string, since time.Time) ([]tandem.Delivery, error)
+	// Called reports whether an event was stored after a subscription of mode request had taken it in a call.
+	Called(rec *tandem.Record, subscription string) bool
 }
 
 // Operations are what internal/operation gives.

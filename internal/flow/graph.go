@@ -171,7 +171,11 @@ func (g *graph) addDeliveries(ctx context.Context, _ []flowindex.Key) error {
 			return err
 		}
 		for j := range rows {
-			d := g.addDelivery(deliveryKind(e.rec, &rows[j]), fmt.Sprintf("%s/%s/%d", e.node.ID, rows[j].Subscription, rows[j].Epoch), e.node.ID, &rows[j])
+			kind := tandem.NodeDelivery
+			if e.rec != nil && g.f.opts.Ledger.Called(e.rec, rows[j].Subscription) {
+				kind = tandem.NodeCall
+			}
+			d := g.addDelivery(kind, fmt.Sprintf("%s/%s/%d", e.node.ID, rows[j].Subscription, rows[j].Epoch), e.node.ID, &rows[j])
 			e.deliveries = append(e.deliveries, d)
 		}
 	}

@@ -10,7 +10,6 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog/flowindex"
-	"github.com/tandem-hybrid/tandem/internal/chain"
 )
 
 // States of nodes, beside those of deliveries and operations.
@@ -90,13 +89,6 @@ func (g *graph) requestBefore(at time.Time) (id string) {
 		}
 	}
 	return id
-}
-
-func deliveryKind(rec *tandem.Record, d *tandem.Delivery) string {
-	if rec != nil && chain.Took(&rec.Event, d.Subscription) {
-		return tandem.NodeCall
-	}
-	return tandem.NodeDelivery
 }
 
 // openStates are those of deliveries that go on.
