@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -133,7 +134,8 @@ type loginPage struct{ To, Problem string }
 func (c *Console) loginPage(w http.ResponseWriter, r *http.Request, status int, problem string) {
 	name, _, _ := c.session(r)
 	v := &visit{console: c, w: w, r: r, who: new(auth.Identity), csrf: c.formSecret(name)}
-	v.show(status, "login", "Log in", loginPage{within(r.FormValue("to")), problem})
+	// Not FormValue: that reads a body of any size, into memory and files, from who has not logged in.
+	v.show(status, "login", "Log in", loginPage{within(cmp.Or(r.PostForm.Get("to"), r.URL.Query().Get("to"))), problem})
 }
 
 func (c *Console) login(w http.ResponseWriter, r *http.Request) {
