@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -148,14 +149,14 @@ type part struct {
 	end   uint64
 }
 
+// pending does not ask the index while Ends holds up the log: a write to the index may take long, on a slow or full disk.
 func (f *Flows) pending() []part {
 	var all []part
-	f.log.Ends(func(topic driver.ID, index int, end uint64) {
-		if at, _ := f.index.Progress(topic, index); at.Next < end {
-			all = append(all, part{topic, index, end})
-		}
+	f.log.Ends(func(topic driver.ID, index int, end uint64) { all = append(all, part{topic, index, end}) })
+	return slices.DeleteFunc(all, func(p part) bool {
+		at, _ := f.index.Progress(p.topic, p.index)
+		return at.Next >= p.end
 	})
-	return all
 }
 
 func (f *Flows) register(r *prometheus.Registry) {

@@ -149,6 +149,9 @@ func (f *Flows) ofTrace(ctx context.Context, text string, page *tandem.FlowPage)
 		}
 	}
 	for _, r := range f.requests.find(func(r *Request) bool { return r.Trace == text }) {
+		if len(page.Flows) >= maxFound {
+			break // whoever sends requests names their trace
+		}
 		if !slices.Contains(keys, flowindex.KeyOf(r.Flow)) {
 			if err := f.found(ctx, page, r.Flow, flowindex.KeyOf(r.Flow), nil); err != nil {
 				return err
