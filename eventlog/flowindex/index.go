@@ -37,7 +37,7 @@ type Progress struct {
 
 // Index is open. All methods are safe for concurrent use.
 type Index struct {
-	db   *pebble.DB
+	db   *localstore.DB
 	opts Options
 
 	mu      sync.Mutex // guards what follows
@@ -132,9 +132,18 @@ func (x *Index) TopicName(topic driver.ID) string {
 }
 
 // Add adds events of a partition, and notes that every event of it below next was added. It keeps no reference to them.
-func (x *Index) Add(topic driver.ID, index int, next Progress, recs []tandem.Record) error {
+// It fails while the volume is nearly full.
+func (x *Index) Add(topic driver.ID, index int, next Progress, recs []tandem.Record) (err error) {
+	if err := x.db.Room(); err != nil {
+		return err
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	defer func() {
+		if err != nil {
+			clear(x.traces[:]) // those of this batch were not written
+		}
+	}()
 	w := writer{x: x, b: x.db.NewBatch(), oldest: x.opts.Now().Add(-x.opts.Age)}
 	defer w.b.Close()
 	for i := range recs {

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"sync"
+	"time"
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
@@ -17,28 +19,63 @@ import (
 // metaKey holds what the store is. The keys of its user begin with another byte.
 var metaKey = []byte{0}
 
+// MinFree is the free space of a volume, in bytes, below which Room refuses. Pebble's own flushes and compactions use it meanwhile: a write
+// that fails for want of space ends the process, and a flush that fails holds up all writes.
+const MinFree = 64 << 20
+
+// lookEvery is how old the answer to "is there room" may be.
+const lookEvery = 100 * time.Millisecond
+
+// DB is an open store.
+type DB struct {
+	*pebble.DB
+	dir string // empty: in memory
+
+	mu     sync.Mutex // guards what follows
+	looked time.Time
+	room   error
+}
+
+// Room returns an error while the volume of the store is nearly full. Who can do without a write asks before it. A volume that cannot tell
+// has room.
+func (db *DB) Room() error {
+	if db.dir == "" {
+		return nil
+	}
+	db.mu.Lock()
+	defer db.mu.Unlock()
+	if now := time.Now(); now.Sub(db.looked) >= lookEvery {
+		db.looked, db.room = now, nil
+		if u, err := vfs.Default.GetDiskUsage(db.dir); err == nil && u.AvailBytes < MinFree {
+			db.room = fmt.Errorf("the volume of %s has %d MiB left, and %d are kept free", db.dir, u.AvailBytes>>20, MinFree>>20)
+		}
+	}
+	return db.room
+}
+
 // Open opens the store in a directory, which it makes, and which nothing else may use. An empty dir keeps it in memory. A store whose
 // format, or log, is another one is emptied. The caller closes it.
-func Open(dir string, format byte, logID [8]byte) (*pebble.DB, error) {
+func Open(dir string, format byte, logID [8]byte) (*DB, error) {
 	cache := pebble.NewCache(32 << 20)
 	defer cache.Unref()
 	opts := &pebble.Options{Logger: quiet{}, Cache: cache}
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
+	name := dir
 	if dir == "" {
-		opts.FS, dir = vfs.NewMem(), "store"
+		opts.FS, name = vfs.NewMem(), "store"
 	} else if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the store in %s: %w", dir, err)
 	}
-	db, err := pebble.Open(dir, opts)
+	db, err := pebble.Open(name, opts)
 	if err != nil {
 		return nil, fmt.Errorf("open the store in %s: %w", dir, err)
 	}
 	if err := check(db, append([]byte{format}, logID[:]...)); err != nil {
 		return nil, fmt.Errorf("open the store in %s: %w", dir, errors.Join(err, db.Close()))
 	}
-	return db, nil
+	return &DB{DB: db, dir: dir}, nil
 }
 
 func check(db *pebble.DB, meta []byte) error {
