@@ -23,6 +23,9 @@ var metaKey = []byte{0}
 // that fails for want of space ends the process, and a flush that fails holds up all writes.
 const MinFree = 64 << 20
 
+// openFree is what opening needs: Pebble writes what it finds in its journal, and a manifest.
+const openFree = 16 << 20
+
 // lookEvery is how old the answer to "is there room" may be.
 const lookEvery = 100 * time.Millisecond
 
@@ -45,16 +48,20 @@ func (db *DB) Room() error {
 	db.mu.Lock()
 	defer db.mu.Unlock()
 	if now := time.Now(); now.Sub(db.looked) >= lookEvery {
-		db.looked, db.room = now, nil
-		if u, err := vfs.Default.GetDiskUsage(db.dir); err == nil && u.AvailBytes < MinFree {
-			db.room = fmt.Errorf("the volume of %s has %d MiB left, and %d are kept free", db.dir, u.AvailBytes>>20, MinFree>>20)
-		}
+		db.looked, db.room = now, room(db.dir, MinFree)
 	}
 	return db.room
 }
 
+func room(dir string, least uint64) error {
+	if u, err := vfs.Default.GetDiskUsage(dir); err == nil && u.AvailBytes < least {
+		return fmt.Errorf("the volume of %s has %d MiB left, and %d are needed", dir, u.AvailBytes>>20, least>>20)
+	}
+	return nil
+}
+
 // Open opens the store in a directory, which it makes, and which nothing else may use. An empty dir keeps it in memory. A store whose
-// format, or log, is another one is emptied. The caller closes it.
+// format, or log, is another one is emptied. A volume that is full is refused. The caller closes it.
 func Open(dir string, format byte, logID [8]byte) (*DB, error) {
 	cache := pebble.NewCache(32 << 20)
 	defer cache.Unref()
@@ -67,6 +74,8 @@ func Open(dir string, format byte, logID [8]byte) (*DB, error) {
 		opts.FS, name = vfs.NewMem(), "store"
 	} else if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the store in %s: %w", dir, err)
+	} else if err := room(dir, openFree); err != nil {
+		return nil, err
 	}
 	db, err := pebble.Open(name, opts)
 	if err != nil {
