@@ -59,17 +59,16 @@ func BenchmarkFlowQuery(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	for {
-		status, err := c.Status(b.Context())
-		if err != nil {
+	for { // until the index is whole
+		f, err := c.Flow(b.Context(), ids[0])
+		if err != nil && tandem.CodeOf(err) != tandem.CodeNotFound {
 			b.Fatal(err)
 		}
-		if status.Flows.Behind == 0 {
+		if err == nil && len(f.Missing) == 0 {
 			break
 		}
-		time.Sleep(50 * time.Millisecond)
 	}
-	b.ReportMetric(time.Since(began).Seconds(), "s-to-build")
+	built := time.Since(began)
 	took := make([]time.Duration, 0, b.N)
 	for b.Loop() {
 		id := ids[rand.IntN(len(ids))]
@@ -81,6 +80,7 @@ func BenchmarkFlowQuery(b *testing.B) {
 		}
 	}
 	slices.Sort(took)
+	b.ReportMetric(built.Seconds(), "s-to-build")
 	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
 	b.ReportMetric(float64(took[len(took)*99/100].Microseconds())/1000, "p99-ms")
 }
