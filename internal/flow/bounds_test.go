@@ -118,3 +118,28 @@ func TestRequestsOfAnySize(t *testing.T) {
 		t.Errorf("a trace leads to %d flows: %v", len(p.Flows), err)
 	}
 }
+
+// TestPageOfLargeFlows: a page of a list ends before it has looked at very many events, and the next one goes on there.
+func TestPageOfLargeFlows(t *testing.T) {
+	w := newWorld(t, flow.Options{})
+	var flows []string
+	for range 12 {
+		flows = append(flows, tandem.NewID())
+		events := make([]tandem.Event, 1000)
+		for i := range events {
+			events[i] = tandem.Event{ID: fmt.Sprint(len(flows), "/", i), Source: "/s", Type: "t", Meta: tandem.Meta{Flow: flows[len(flows)-1]}}
+		}
+		if _, err := w.log.Append(t.Context(), "a", events); err != nil {
+			t.Fatal(err)
+		}
+	}
+	q := tandem.FlowQuery{Type: "other"}
+	p, err := w.flows.List(t.Context(), q)
+	if err != nil || len(p.Flows) != 0 || p.Next != flows[2] {
+		t.Errorf("%+v, %v: the next is not %s", p, err, flows[2])
+	}
+	q.After = p.Next
+	if p, err = w.flows.List(t.Context(), q); err != nil || p.Next != "" {
+		t.Errorf("%+v, %v", p, err)
+	}
+}
