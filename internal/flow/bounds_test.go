@@ -143,3 +143,35 @@ func TestPageOfLargeFlows(t *testing.T) {
 		t.Errorf("%+v, %v", p, err)
 	}
 }
+
+// TestStopInTime: a store that does not answer does not hold up a stop.
+func TestStopInTime(t *testing.T) {
+	reading, answer := make(chan bool, 1), make(chan bool)
+	engine := &watched{Engine: memlog.New(memlog.Options{}), read: func(uint64) {
+		select {
+		case reading <- true:
+		default:
+		}
+		<-answer
+	}}
+	log, err := eventlog.Open(t.Context(), engine, eventlog.Options{AutoCreate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	defer close(answer)
+	f, err := flow.Open(log, flow.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Start()
+	if _, err := log.Append(t.Context(), "a", []tandem.Event{{ID: "1", Source: "/s", Type: "t"}}); err != nil {
+		t.Fatal(err)
+	}
+	<-reading
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := f.Stop(ctx); tandem.CodeOf(err) != tandem.CodeTimeout {
+		t.Errorf("%v", err)
+	}
+}

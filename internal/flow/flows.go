@@ -104,22 +104,33 @@ func (f *Flows) Start() {
 	}()
 }
 
-// Stop ends the building and closes the index. Nothing is asked of f any more when it is called. It may be repeated.
-func (f *Flows) Stop(context.Context) error {
+// Stop ends the building and closes the index. Nothing is asked of f any more when it is called. It may be repeated. Code: Timeout (a disk that
+// does not take what is written: it is left to itself).
+func (f *Flows) Stop(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.stopped {
 		return nil
 	}
 	f.stopped = true
-	if f.cancel != nil {
-		f.cancel()
-		<-f.done
+	closed := make(chan error, 1)
+	go func() {
+		if f.cancel != nil {
+			f.cancel()
+			<-f.done
+		}
+		if f.index == nil {
+			closed <- nil
+			return
+		}
+		closed <- f.index.Close()
+	}()
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+		return tandem.Errorf(tandem.CodeTimeout, "the index of flows is still being written")
 	}
-	if f.index == nil {
-		return nil
-	}
-	return f.index.Close()
 }
 
 // Status reports how the index stands.

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -65,7 +66,7 @@ func room(dir string, least uint64) error {
 func Open(dir string, format byte, logID [8]byte) (*DB, error) {
 	cache := pebble.NewCache(32 << 20)
 	defer cache.Unref()
-	opts := &pebble.Options{Logger: quiet{}, Cache: cache}
+	opts := &pebble.Options{Logger: new(quiet), Cache: cache}
 	for i := range opts.Levels {
 		opts.Levels[i].FilterPolicy = bloom.FilterPolicy(10)
 	}
@@ -106,14 +107,21 @@ func check(db *pebble.DB, meta []byte) error {
 }
 
 // quiet hides what Pebble tells of its work.
-type quiet struct{}
+type quiet struct {
+	told atomic.Int64 // Unix seconds
+}
 
-func (quiet) Infof(string, ...any) {}
-func (quiet) Errorf(format string, args ...any) {
-	slog.Error("local store: " + fmt.Sprintf(format, args...))
+func (*quiet) Infof(string, ...any) {}
+
+// Errorf tells of one error a minute: on a full volume Pebble tries again at once, thousands of times a second.
+func (q *quiet) Errorf(format string, args ...any) {
+	now, told := time.Now().Unix(), q.told.Load()
+	if now-told >= 60 && q.told.CompareAndSwap(told, now) {
+		slog.Error("local store: " + fmt.Sprintf(format, args...))
+	}
 }
 
 // Fatalf ends the process, as Pebble expects: it cannot go on. What was stored is with the engine.
-func (quiet) Fatalf(format string, args ...any) {
+func (*quiet) Fatalf(format string, args ...any) {
 	panic("local store: " + fmt.Sprintf(format, args...))
 }
