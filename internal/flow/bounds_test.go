@@ -1,6 +1,7 @@
 package flow_test
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"runtime"
@@ -24,7 +25,12 @@ type watched struct {
 
 func (w *watched) Read(ctx context.Context, id driver.ID, part int, from uint64, max, maxBytes int, dst []tandem.Record) ([]tandem.Record, error) {
 	w.read(from)
-	return w.Engine.Read(ctx, id, part, from, max, maxBytes, dst)
+	n := len(dst)
+	dst, err := w.Engine.Read(ctx, id, part, from, max, maxBytes, dst)
+	for i := range dst[n:] {
+		dst[n+i].Data = bytes.Clone(dst[n+i].Data) // as an engine that keeps nothing in memory
+	}
+	return dst, err
 }
 
 // TestBuiltFromALargeLog: an index that is built anew reads no event that is older than it goes back, and never grows far beyond its size.
@@ -95,15 +101,71 @@ func TestBuiltFromALargeLog(t *testing.T) {
 	}
 }
 
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// measuring is a ledger that knows nothing, and measures the heap when it is asked for a position.
+type measuring struct {
+	offset uint64
+	heap   int64
+}
+
+func (m *measuring) DeliveriesAt(_ context.Context, at tandem.Position) ([]tandem.Delivery, error) {
+	if at.Offset == m.offset {
+		m.heap = heap()
+	}
+	return nil, nil
+}
+
+func (m *measuring) FailedCalls(context.Context, string, time.Time) ([]tandem.Delivery, error) {
+	return nil, nil
+}
+
+func (m *measuring) Called(*tandem.Record, string) bool { return false }
+
+// TestLargeEvents: a graph does not hold the data of its events.
+func TestLargeEvents(t *testing.T) {
+	const n, size = 500, 64 << 10
+	log, err := eventlog.Open(t.Context(), &watched{memlog.New(memlog.Options{}), func(uint64) {}}, eventlog.Options{AutoCreate: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer log.Close()
+	ledger := &measuring{}
+	f, err := flow.Open(log, flow.Options{Ledger: ledger})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Stop(context.Background())
+	f.Start()
+	id := tandem.NewID()
+	for i := range n {
+		receipts, err := log.Append(t.Context(), "a", []tandem.Event{{ID: fmt.Sprint(i), Source: "/s", Type: "t", Data: make([]byte, size), Encoding: tandem.DataBinary, Meta: tandem.Meta{Flow: id}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ledger.offset = receipts[0].Offset
+	}
+	if _, err := f.Get(t.Context(), "none"); tandem.CodeOf(err) != tandem.CodeNotFound { // the index has them all
+		t.Fatal(err)
+	}
+	before := heap()
+	g, err := f.Get(t.Context(), id)
+	if err != nil || len(g.Nodes) != n || g.Nodes[0].Event.DataBytes != size {
+		t.Fatalf("%d nodes, %v", len(g.Nodes), err)
+	}
+	if got := ledger.heap - before; ledger.heap == 0 || got > n*size/4 {
+		t.Errorf("the graph of %d bytes of data took %d", n*size, got)
+	}
+}
+
 // TestRequestsOfAnySize: what is remembered of requests holds nothing more of what clients sent, and one trace leads to a bounded number.
 func TestRequestsOfAnySize(t *testing.T) {
 	w := newWorld(t, flow.Options{})
-	heap := func() int64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc)
-	}
 	trace := strings.Repeat("1", 32)
 	before := heap()
 	for range 4096 {
