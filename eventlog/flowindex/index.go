@@ -135,7 +135,7 @@ func (x *Index) TopicName(topic driver.ID) string {
 // It fails while the volume is nearly full.
 func (x *Index) Add(topic driver.ID, index int, next Progress, recs []tandem.Record) (err error) {
 	if err := x.db.Room(); err != nil {
-		return err
+		return fmt.Errorf("the index of flows: %w", err)
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -147,7 +147,7 @@ func (x *Index) Next(topic driver.ID, partition int) (uint64, bool) {
 // the volume is nearly full.
 func (x *Index) Look(topic driver.ID, partition int, next uint64, entries []Entry) error {
 	if err := x.db.Room(); err != nil {
-		return err
+		return fmt.Errorf("the index of ids: %w", err)
 	}
 	x.mu.Lock()
 	defer x.mu.Unlock()

@@ -40,7 +40,7 @@ type DB struct {
 	room   error
 }
 
-// Room returns an error while the volume of the store is nearly full. Who can do without a write asks before it. A volume that cannot tell
+// Room returns an error, which clients may see, while the volume of the store is nearly full. Who can do without a write asks before it. A volume that cannot tell
 // has room.
 func (db *DB) Room() error {
 	if db.dir == "" {
@@ -56,7 +56,7 @@ func (db *DB) Room() error {
 
 func room(dir string, least uint64) error {
 	if u, err := vfs.Default.GetDiskUsage(dir); err == nil && u.AvailBytes < least {
-		return fmt.Errorf("the volume of %s has %d MiB left, and %d are needed", dir, u.AvailBytes>>20, least>>20)
+		return fmt.Errorf("its volume has %d MiB left, and %d are needed", u.AvailBytes>>20, least>>20)
 	}
 	return nil
 }
@@ -76,7 +76,7 @@ func Open(dir string, format byte, logID [8]byte) (*DB, error) {
 	} else if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("make the store in %s: %w", dir, err)
 	} else if err := room(dir, openFree); err != nil {
-		return nil, err
+		return nil, fmt.Errorf("open the store in %s: %w", dir, err)
 	}
 	db, err := pebble.Open(name, opts)
 	if err != nil {
