@@ -152,7 +152,7 @@ func TestExplain(t *testing.T) {
 			facts:    facts{Since: clockAt(time.Minute)},
 			also: func(r *tandem.Reason) bool {
 				c := r.Clause
-				return r.Delivery.Version == 2 && c.Text == `{"exact":{"subject":"b"}}` && len(c.Saw) == 1 && c.Saw[0] == tandem.SeenValue{Name: "subject", Value: "a"}
+				return c != nil && r.Delivery.Version == 2 && c.Text == `{"exact":{"subject":"b"}}` && len(c.Saw) == 1 && c.Saw[0] == tandem.SeenValue{Name: "subject", Value: "a"}
 			},
 		},
 		{
@@ -166,7 +166,7 @@ func TestExplain(t *testing.T) {
 			facts: facts{Since: clockAt(0)},
 			also: func(r *tandem.Reason) bool {
 				c := r.Clause
-				return c.Dialect == "cel" && c.Text == "data.n > 5" && len(c.Saw) == 1 && c.Saw[0].Name == "data.n" && len(c.Saw[0].Value) == 1
+				return c != nil && c.Dialect == "cel" && c.Text == "data.n > 5" && len(c.Saw) == 1 && c.Saw[0].Name == "data.n" && len(c.Saw[0].Value) == 1
 			},
 		},
 		{
@@ -369,9 +369,9 @@ func TestExplain(t *testing.T) {
 				b.wait(time.Second)
 				return b.place(id)
 			},
-			code: tandem.WhyBehind, sentence: `It waits behind # of the same key "a", which is not delivered after 1 attempt, the last with status 404 and is tried again at *.`,
+			code: tandem.WhyBehind, sentence: `It waits behind # of the same key "a", which has no outcome yet after 1 attempt, the last with status 404, and is tried again at *.`,
 			also: func(r *tandem.Reason) bool {
-				return r.Behind.Key == "a" && strings.HasPrefix(r.Behind.ID, "a-") && *r.Delivery.Behind == r.Behind.Position && r.NextAttempt.After(clockAt(0))
+				return r.Behind != nil && r.Behind.Key == "a" && strings.HasPrefix(r.Behind.ID, "a-") && *r.Delivery.Behind == r.Behind.Position && r.NextAttempt.After(clockAt(0))
 			},
 		},
 		{
@@ -383,7 +383,7 @@ func TestExplain(t *testing.T) {
 				b.wait(time.Second)
 				return b.place(id)
 			},
-			code: tandem.WhyRetrying, sentence: "It is not delivered after 1 attempt, the last with status 404; the next attempt is at *.", attempts: 1,
+			code: tandem.WhyRetrying, sentence: "It is not delivered yet after 1 attempt, the last with status 404; the next attempt is at *.", attempts: 1,
 			also: func(r *tandem.Reason) bool {
 				return r.NextAttempt.After(clockAt(0)) && r.Delivery.History[0].Status == 404
 			},

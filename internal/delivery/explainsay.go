@@ -59,7 +59,7 @@ func sentence(r *tandem.Reason) string {
 	case tandem.WhyLeased:
 		return fmt.Sprintf("It is leased%s since %s, until %s.", by("to", r.By), stamp(r.Since), stamp(r.Until))
 	case tandem.WhyRetrying:
-		return fmt.Sprintf("It is not delivered%s; the next attempt is%s.", attemptsOf(d), at(r.NextAttempt))
+		return fmt.Sprintf("It is not delivered %s; the next attempt is%s.", attemptsOf(d), at(r.NextAttempt))
 	case tandem.WhyRedriving:
 		return "It was a dead letter, and waits to be delivered again."
 
@@ -104,9 +104,9 @@ func behindText(r *tandem.Reason) string {
 	}
 	text := fmt.Sprintf(" behind %s (%s) of the same key %q", r.Behind.ID, r.Behind.Position, r.Behind.Key)
 	if r.Code == tandem.WhyBehind {
-		text += ", which is not delivered" + r.Detail
+		text += ", which has no outcome " + r.Detail
 		if !r.NextAttempt.IsZero() {
-			text += " and is tried again" + at(r.NextAttempt)
+			text += ", and is tried again" + at(r.NextAttempt)
 		}
 		return text
 	}
@@ -138,14 +138,14 @@ func clauseText(c *tandem.FilterClause) string {
 
 // attemptsOf says how often a delivery was tried, and how the last attempt ended.
 func attemptsOf(d *tandem.Delivery) string {
-	var text string
-	switch n := d.Attempts + d.Probes; {
-	case n == 0:
-		return ""
-	case n == 1:
-		text = " after 1 attempt"
+	text := "yet"
+	switch n := d.Attempts + d.Probes; n {
+	case 0:
+		return text
+	case 1:
+		text += " after 1 attempt"
 	default:
-		text = fmt.Sprintf(" after %d attempts", n)
+		text += fmt.Sprintf(" after %d attempts", n)
 	}
 	if n := len(d.History); n > 0 && d.History[n-1].Detail != "" {
 		text += ", the last with " + d.History[n-1].Detail

@@ -71,7 +71,8 @@ func (m *Manager) failedCalls(ctx context.Context, since time.Time, wanted func(
 	var out []tandem.Delivery
 	for _, s := range m.sorted() {
 		s.mu.Lock()
-		waits := slices.ContainsFunc(s.ledger.pending, func(o outcome) bool { return o.row != nil && o.row.isRequest })
+		call := func(o outcome) bool { return o.row != nil && o.row.isRequest }
+		waits := slices.ContainsFunc(s.ledger.pending, call) || slices.ContainsFunc(s.ledger.flying, call)
 		s.mu.Unlock()
 		if waits {
 			if err := s.flush(ctx); err != nil {
