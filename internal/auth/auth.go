@@ -155,7 +155,9 @@ func (a *Auth) Middleware(next http.Handler) http.Handler {
 }
 
 // With returns a context that says who sent its request (see From).
-func With(ctx context.Context, id *Identity) context.Context { return context.WithValue(ctx, contextKey{}, id) }
+func With(ctx context.Context, id *Identity) context.Context {
+	return context.WithValue(ctx, contextKey{}, id)
+}
 
 // From returns who sent the request of this context, the zero Identity if neither Middleware nor With has said so.
 func From(ctx context.Context) Identity {

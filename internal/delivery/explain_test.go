@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/eventlog"
 	"github.com/tandem-hybrid/tandem/eventlog/memlog"
 	"github.com/tandem-hybrid/tandem/internal/condition"
 )
@@ -558,17 +559,21 @@ func TestExplainCalls(t *testing.T) {
 		second.Service = "other"
 		b.start(first, second)
 		b.endpoint("other").answer(422)
-		_, e, err := b.ask("k")
-		if err == nil {
-			t.Fatal("the chain did not fail")
+		e := event("k")
+		for _, flow := range []string{"before", "now"} { // the newest counts
+			e.Meta.Flow = flow
+			if _, err := b.opts.Chain.Publish(b.ctx, &eventlog.Tx{Events: []eventlog.TopicEvent{{Topic: "orders", Event: e}}}); err == nil {
+				t.Fatal("the chain did not fail")
+			}
+			b.wait(time.Minute)
 		}
 		got, err := b.m.ExplainCalls(b.ctx, e.Source, e.ID)
 		if err != nil || len(got) != 2 {
 			t.Fatalf("%+v %v", got, err)
 		}
 		for i, want := range []string{
-			"The event was not stored: the call of a in its request chain ended at 2000-01-01T00:00:00Z with: what it did stands, and the event was not stored: *.",
-			"The event was not stored: the call of b in its request chain ended at 2000-01-01T00:00:00Z with: refused; the event was not stored.",
+			"The event was not stored: the call of a in its request chain ended at 2000-01-01T00:01:00Z with: what it did stands, and the event was not stored: *.",
+			"The event was not stored: the call of b in its request chain ended at 2000-01-01T00:01:00Z with: refused; the event was not stored.",
 		} {
 			if r := &got[i]; r.Code != tandem.WhyCallFailed || !like(r.Sentence, want) || r.Delivery.State != tandem.DeliveryFailed {
 				t.Errorf("%s\nwant\n%s", r.Sentence, want)
