@@ -21,7 +21,6 @@ const (
 	WhyPaused   = "paused"
 	WhyOrphan   = "orphan"      // the configuration file does not name the subscription any more
 	WhyDisabled = "disabled"    // the endpoint's answer disabled the subscription, or another process took it over
-	WhyEnded    = "ended"       // the replay has ended
 	WhyDamaged  = "damaged"     // a record of the subscription cannot be read
 	WhyCapped   = "capped"      // nothing more is read, since a limit is reached
 	WhyStore    = "store-fails" // outcomes cannot be stored

@@ -22,7 +22,7 @@ func (s *subscription) stop() stop {
 	state, reason := s.state()
 	st := stop{code: state, reason: reason}
 	switch c := &s.config; state {
-	case "running":
+	case "running", "ended": // a replay that has ended still redrives
 		return stop{}
 	case "paused":
 		st.since, st.by = c.PausedAt, c.PausedBy
@@ -30,8 +30,6 @@ func (s *subscription) stop() stop {
 		st.since = c.DisabledAt
 	case "orphan":
 		st.since = c.OrphanAt
-	case "ended":
-		st.since = c.Ended
 	case "failing":
 		st.code = tandem.WhyStore
 		if !s.storeFails {
@@ -152,6 +150,9 @@ func (s *subscription) explain(ctx context.Context, older *past, topic string, w
 	switch r.Code {
 	case tandem.WhyTopics, tandem.WhyFilter:
 		s.judged(&r, &st, w, rec)
+		if len(st.view.config.current().Topics) == 0 { // the declaration is what is damaged
+			stopped(&r, &st.view.stop)
+		}
 	case tandem.WhyBefore:
 		r.Since = st.judges[0].At
 	case tandem.WhySeek:
@@ -159,12 +160,12 @@ func (s *subscription) explain(ctx context.Context, older *past, topic string, w
 			r.Since = st.judges.began(st.view.config.Epoch)
 		}
 	case tandem.WhyUnread:
-		if next := st.view.next; next < w.offset {
+		stopped(&r, &st.view.stop)
+		if next := st.view.next; next < w.offset && r.Code != tandem.WhyDamaged {
 			if r.Unread, err = s.m.stored(ctx, w.topic, w.part, next, w.offset); err != nil {
 				return r, err
 			}
 		}
-		stopped(&r, &st.view.stop)
 	case "":
 		err = s.open(ctx, &r, &st)
 	}

@@ -284,6 +284,45 @@ func TestExplain(t *testing.T) {
 			facts:    facts{Detail: "no further events are read: the limit of parked keys is reached"},
 		},
 		{
+			name: "damaged",
+			run: func(b *bed, f *endpointFake) tandem.Position {
+				b.start(sub("s"))
+				b.publish("a")
+				b.wait(time.Minute)
+				b.stop()
+				b.overwrite(subPrefix("s")+kindAt, "x")
+				b.start()
+				return b.place(b.publish("a")[0])
+			},
+			code: tandem.WhyDamaged, sentence: "The subscription is damaged: *",
+		},
+		{
+			name: "damaged declaration",
+			run: func(b *bed, f *endpointFake) tandem.Position {
+				b.start(sub("s"))
+				b.stop()
+				b.overwrite(configPrefix+"s", "x")
+				b.start()
+				return b.place(b.publish("a")[0])
+			},
+			code: tandem.WhyDamaged, sentence: "The subscription is damaged: *",
+		},
+		{
+			name: "store fails",
+			run: func(b *bed, f *endpointFake) tandem.Position {
+				f.set(func(attemptSeen) *http.Response { return after(5*time.Second, status(204)) })
+				b.start(sub("s"))
+				id := b.publish("a", "a", "a")[2] // what was delivered last cannot be told
+				at := b.place(id)
+				b.wait(time.Second)
+				b.eng.Fail(tandem.Errorf(tandem.CodeUnavailable, "the disk is full"))
+				b.t.Cleanup(func() { b.eng.Fail(nil) })
+				b.wait(15 * time.Second)
+				return at
+			},
+			code: tandem.WhyStore, sentence: "The subscription stands still: outcomes cannot be stored*",
+		},
+		{
 			name: "endpoint",
 			run: func(b *bed, f *endpointFake) tandem.Position {
 				f.set(func(attemptSeen) *http.Response { return nil })

@@ -40,7 +40,7 @@ func sentence(r *tandem.Reason) string {
 	case tandem.WhyReplayEnd:
 		return "The replay ends before it."
 
-	case tandem.WhyPaused, tandem.WhyOrphan, tandem.WhyDisabled, tandem.WhyEnded, tandem.WhyDamaged, tandem.WhyCapped, tandem.WhyStore, tandem.WhyEndpoint:
+	case tandem.WhyPaused, tandem.WhyOrphan, tandem.WhyDisabled, tandem.WhyDamaged, tandem.WhyCapped, tandem.WhyStore, tandem.WhyEndpoint:
 		return stopText(r) + behindText(r) + "."
 	case tandem.WhyUnread:
 		if r.Unread == 0 {
