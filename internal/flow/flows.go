@@ -25,6 +25,10 @@ type Ledger interface {
 	FailedCalls(ctx context.Context, flow string, since time.Time) ([]tandem.Delivery, error)
 	// Called reports whether an event was stored after a subscription of mode request had taken it in a call.
 	Called(rec *tandem.Record, subscription string) bool
+	// Explain says of a subscription, or with "" of every one that has to do with the topic, why it got the event at a position or did not.
+	Explain(ctx context.Context, at tandem.Position, subscription string) ([]tandem.Reason, error)
+	// ExplainCalls returns the calls of request chains that failed, so that an event was not stored.
+	ExplainCalls(ctx context.Context, source, id string) ([]tandem.Reason, error)
 }
 
 // Operations are what internal/operation gives.
