@@ -91,7 +91,7 @@ func (v *visit) flow() error {
 		return err
 	}
 	all := treeOf(&f)
-	p := flowPage{Flow: f, Head: headOf(all), Counts: countsOf(&f), Axis: axisOf(&f, time.Now()), Total: len(all), Curl: v.curl(http.MethodGet, "/v1/flows/"+url.PathEscape(id))}
+	p := flowPage{Flow: f, Head: headOf(all), Counts: countsOf(&f), Axis: axisOf(&f), Total: len(all), Curl: v.curl(http.MethodGet, "/v1/flows/"+url.PathEscape(id))}
 	href := func(n *step) string { return flowHref(id, n.ID) }
 	p.Graph = graphOf(all, href)
 	chosen := slices.IndexFunc(all, func(n *step) bool { return n.is(q.Get("node")) })

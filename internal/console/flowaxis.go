@@ -41,13 +41,18 @@ const (
 	minWidth = .35 // of a bar, so that it is seen
 )
 
-// axisOf returns the axis of a flow. While it runs the axis goes up to now and a little further, so that it changes now and then only.
-func axisOf(f *tandem.Flow, now time.Time) *axis {
-	end := f.Ended
-	if end.IsZero() {
-		end = now
+// axisOf returns the axis of a flow. While it runs the axis ends a little after what happened last, so that it changes when something does,
+// and what happened is not lost beside what has waited since.
+func axisOf(f *tandem.Flow) *axis {
+	whole := f.Ended.Sub(f.Started)
+	if f.Ended.IsZero() {
+		whole = 0
+		for i := range f.Nodes {
+			whole = max(whole, f.Nodes[i].At.Add(time.Duration(f.Nodes[i].Took)).Sub(f.Started))
+		}
+		whole += max(whole/5, time.Millisecond)
 	}
-	whole, width := end.Sub(f.Started), widths[len(widths)-1]
+	width := widths[len(widths)-1]
 	for _, w := range widths {
 		if whole <= maxTicks*w {
 			width = w

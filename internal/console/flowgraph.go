@@ -79,7 +79,7 @@ func linesOf(n *step) (lines []string) {
 	case n.Event != nil:
 		lines = append(lines, n.Event.Position.String())
 		if n.Event.Key != "" {
-			lines = append(lines, "key "+n.Event.Key)
+			lines = append(lines, "key "+clean(n.Event.Key, 22)) // which may be of wide letters
 		}
 		skipped := 0
 		for _, d := range n.effects {

@@ -69,7 +69,7 @@ func TestFlow(t *testing.T) {
 	}
 	// A page that is as it was is not sent again.
 	req, _ := http.NewRequest(http.MethodGet, w.base+"/flows/"+w.job, nil)
-	w.until("a page that stays", func() bool { // the axis of what runs goes on now and then
+	w.until("a page that stays", func() bool {
 		res, err := b.Do(req)
 		if err != nil {
 			t.Fatal(err)
