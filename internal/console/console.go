@@ -33,6 +33,7 @@ type Console struct {
 	forgery  *http.CrossOriginProtection
 	sessions sessions
 	rates    rates
+	lags     lags
 	secret   []byte // of the forms, for the life of the process
 }
 
@@ -53,6 +54,8 @@ func New(opts Options) *Console {
 		show    func(*visit) error
 	}{
 		{"GET /{$}", (*visit).overview},
+		{"GET /flows", (*visit).flows},
+		{"GET /flows/{id}", (*visit).flow},
 		{"GET /topics", (*visit).topics},
 		{"GET /topics/{topic}", (*visit).topic},
 		{"GET /topics/{topic}/event", (*visit).event},

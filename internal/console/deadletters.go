@@ -131,6 +131,7 @@ type deadLetterPage struct {
 	Letter     tandem.DeadLetter
 	Attributes [][2]string
 	Payload    payload
+	Flow       string // where its flow is shown
 }
 
 func (v *visit) deadLetter() error {
@@ -142,7 +143,7 @@ func (v *visit) deadLetter() error {
 		download(v.w, &d.Event.Event)
 		return nil
 	}
-	v.show(http.StatusOK, "deadletter", "Dead letter of "+d.Subscription, &deadLetterPage{d, attributesOf(&d.Event.Event), payloadOf(&d.Event.Event, wholeBytes)})
+	v.show(http.StatusOK, "deadletter", "Dead letter of "+d.Subscription, &deadLetterPage{d, attributesOf(&d.Event.Event), payloadOf(&d.Event.Event, wholeBytes), flowHref(d.Event.Meta.Flow, d.ID)})
 	return nil
 }
 

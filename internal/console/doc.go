@@ -9,5 +9,5 @@
 // most in this process and ends with the token; the token itself is not kept. Every form carries a secret of its session. Where the
 // API has none, there is no login.
 //
-// A Console starts nothing. What it holds is bounded: sessions, and the counts that rates are worked out from.
+// A Console starts nothing. What it holds is bounded: sessions, the counts that rates are worked out from, and the lag that pages showed.
 package console

@@ -21,11 +21,16 @@ type eventPage struct {
 	Attributes [][2]string
 	Payload    payload
 	Raw        string
+	Flow       string // where its flow is shown
 }
 
 func (v *visit) event() error {
 	topic, q := v.r.PathValue("topic"), v.r.URL.Query()
-	e, err := v.find(topic, q.Get("id"), q.Get("source"), q.Get("cursor"))
+	ask := client.Query{Last: 1}
+	if cursor := q.Get("cursor"); cursor != "" {
+		ask = client.Query{Start: tandem.Start{Cursor: tandem.Cursor(cursor)}}
+	}
+	e, err := v.find(topic, q.Get("id"), q.Get("source"), ask)
 	if err != nil {
 		return err
 	}
@@ -33,23 +38,19 @@ func (v *visit) event() error {
 		download(v.w, e)
 		return nil
 	}
-	p := eventPage{Topic: topic, Event: *e, Attributes: attributesOf(e), Payload: payloadOf(e, wholeBytes), Raw: eventHref(topic, e, q.Get("cursor")) + "&raw=1"}
+	p := eventPage{Topic: topic, Event: *e, Attributes: attributesOf(e), Payload: payloadOf(e, wholeBytes), Raw: eventHref(topic, e, q.Get("cursor")) + "&raw=1",
+		Flow: flowOfEvent(topic, e)}
 	v.show(http.StatusOK, "event", "Event "+clean(e.ID, 60), &p)
 	return nil
 }
 
-// find reads one event by its identity: after a cursor, or among the newest that the API looks at.
-func (v *visit) find(topic, id, source, cursor string) (*tandem.Event, error) {
+// find reads one event by its identity, from the place on that the query has, or among the newest that the API looks at.
+func (v *visit) find(topic, id, source string, q client.Query) (*tandem.Event, error) {
 	filter, err := tandem.FilterOf(map[string]any{"exact": map[string]any{"id": id, "source": source}})
 	if err != nil {
 		return nil, err
 	}
-	q := client.Query{Topics: []string{topic}, Filter: filter, Limit: 1}
-	if cursor == "" {
-		q.Last = 1
-	} else {
-		q.Start.Cursor = tandem.Cursor(cursor)
-	}
+	q.Topics, q.Filter, q.Limit = []string{topic}, filter, 1
 	page, err := v.api.Read(v.r.Context(), q)
 	if err != nil {
 		return nil, err

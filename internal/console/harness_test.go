@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -30,8 +31,10 @@ const hostile = `</pre><script>alert(1)</script><img src=x onerror=alert(2)>"'&`
 type world struct {
 	t      testing.TB
 	base   string
+	public string
 	api    *client.Client
 	logged *lines
+	job    string // flow of a request that became an event, whose delivery failed once and was answered, which ended an operation
 }
 
 // lines is what a server logged.
@@ -60,9 +63,15 @@ func token(name string, roles ...string) auth.Token {
 // newWorld starts a server with tokens, or without.
 func newWorld(t testing.TB, tokens ...auth.Token) *world {
 	t.Helper()
+	var jobs atomic.Int32
 	service := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
 		switch {
+		case bytes.Contains(body, []byte(`"order.job"`)) && jobs.Add(1) == 1:
+			http.Error(w, "stock is being counted", http.StatusInternalServerError)
+		case bytes.Contains(body, []byte(`"order.job"`)):
+			w.Header().Set("Content-Type", tandem.MediaEvent)
+			fmt.Fprint(w, `{"specversion":"1.0","id":"1","source":"/stock","type":"job.done","data":{"left":3}}`)
 		case bytes.Contains(body, []byte(`"order.bad"`)):
 			http.Error(w, "stock "+hostile, http.StatusUnprocessableEntity)
 		case bytes.Contains(body, []byte(`"order.gone"`)):
@@ -81,9 +90,12 @@ func newWorld(t testing.TB, tokens ...auth.Token) *world {
 		Services: []tandem.Service{{Name: "orders", URL: service.URL, Health: &tandem.Health{Path: "/healthz"}}, {Name: "stock", URL: service.URL}},
 		Topics:   []tandem.Topic{{Name: "orders", Partitions: 2}, {Name: "empty", Partitions: 1}},
 		Routes: []gateway.Route{{Match: "POST /orders", Service: "orders"}, {Match: "GET /orders/{id}", Service: "orders"},
-			{Match: "POST /positions", Topic: "orders", Type: "position"}, {Match: "GET /events", Stream: &gateway.Stream{Topics: []string{"orders"}}}},
+			{Match: "POST /positions", Topic: "orders", Type: "position"}, {Match: "GET /events", Stream: &gateway.Stream{Topics: []string{"orders"}}},
+			{Match: "GET /operations/{id}", Operation: &gateway.Operation{Public: true}},
+			{Match: "POST /jobs", Topic: "orders", Type: "order.job", Operation: &gateway.Operation{Spec: tandem.OperationSpec{Topics: []string{"orders"}, Succeed: []string{"job.done"}}}}},
 		Subscriptions: []tandem.Subscription{
-			{Name: "stock", Topics: []string{"orders"}, Filter: filter, Service: "stock", Path: "/events", From: "earliest", Answers: map[string]string{"410": "dead"}},
+			{Name: "stock", Topics: []string{"orders"}, Filter: filter, Service: "stock", Path: "/events", From: "earliest", Answers: map[string]string{"410": "dead"},
+				Backoff: tandem.Backoff{List: []tandem.Duration{tandem.Duration(20 * time.Millisecond)}}},
 			{Name: "report", Topics: []string{"**"}, Pull: &tandem.Pull{}, From: "earliest"},
 		},
 	})
@@ -100,7 +112,7 @@ func newWorld(t testing.TB, tokens ...auth.Token) *world {
 			t.Error(err)
 		}
 	})
-	w.base = "http://" + s.APIAddr()
+	w.base, w.public = "http://"+s.APIAddr(), "http://"+s.PublicAddr()
 	opts := client.Options{}
 	if len(tokens) > 0 {
 		opts.Token = "secret-" + tokens[0].Name
@@ -139,6 +151,12 @@ func (w *world) fill() {
 	if _, err := w.api.Publish(w.t.Context(), "orders", events...); err != nil {
 		w.t.Fatal(err)
 	}
+	res, err := http.Post(w.public+"/jobs", "application/json", strings.NewReader(`{"sku":"<b>"}`))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	res.Body.Close()
+	w.job = res.Header.Get(tandem.HeaderFlow)
 	w.until("four dead letters and nothing behind", func() bool {
 		s, err := w.api.Subscription(w.t.Context(), "stock")
 		letters, _, _ := w.api.DeadLetters(w.t.Context(), "stock", "", 0)

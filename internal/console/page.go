@@ -15,6 +15,7 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/internal/auth"
+	"github.com/tandem-hybrid/tandem/internal/httpx"
 )
 
 //go:embed pages
@@ -37,7 +38,7 @@ var functions = template.FuncMap{
 	"count": count, "bytes": bytesText, "when": when, "rate": rateText, "seg": url.PathEscape,
 	"clean": func(s string) string { return clean(s, 300) }, "short": func(s string) string { return clean(s, 60) },
 	"duration": func(d tandem.Duration) string { return durationText(time.Duration(d)) }, "seconds": func(s float64) string { return durationText(time.Duration(s * float64(time.Second))) },
-	"plural": plural, "join": strings.Join, "state": stateClass, "sentence": sentence, "given": given,
+	"plural": plural, "join": strings.Join, "state": stateClass, "sentence": sentence, "given": given, "flow": flowHref,
 	"marks": func(names, page string) bool { return slices.Contains(strings.Fields(names), page) },
 }
 
@@ -64,6 +65,9 @@ func (v *visit) show(status int, page, title string, data any) {
 	if err := pages[page].Execute(&buf, &f); err != nil {
 		v.console.opts.Logger.Error("console: a page could not be made", "page", page, "error", err)
 		http.Error(v.w, "the page could not be made: the server's log has the details", http.StatusInternalServerError)
+		return
+	}
+	if status == http.StatusOK && httpx.NotModified(v.w, v.r, httpx.StatusETag("", buf.Bytes()), "no-store") {
 		return
 	}
 	v.w.Header().Set("Content-Type", "text/html; charset=utf-8")
@@ -106,7 +110,11 @@ func count(n any) string {
 
 func plural(n any, word string) string {
 	s := count(n)
-	if s != "1" {
+	switch {
+	case s == "1":
+	case strings.HasSuffix(word, "ry"):
+		word = strings.TrimSuffix(word, "y") + "ies"
+	default:
 		word += "s"
 	}
 	return s + " " + word
@@ -171,11 +179,11 @@ func when(v any) template.HTML {
 // stateClass sorts the states of subscriptions, deliveries and operations by how they are shown.
 func stateClass(state string) string {
 	switch state {
-	case "running", "delivered", "succeeded", "healthy", "ready":
+	case "running", "delivered", "succeeded", "healthy", "ready", "done":
 		return "good"
 	case "failing", "damaged", "dead", "failed", "unhealthy", "disabled", "not ready":
 		return "bad"
-	case "paused", "capped", "orphan", "retrying", "waiting", "expired", "refused":
+	case "paused", "capped", "orphan", "retrying", "waiting", "expired", "refused", "discarded", "uncounted", "removed":
 		return "warn"
 	}
 	return "plain"

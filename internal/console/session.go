@@ -171,7 +171,12 @@ func (c *Console) logout(w http.ResponseWriter, r *http.Request) {
 
 func (c *Console) cookie(r *http.Request, value string, age int) *http.Cookie {
 	return &http.Cookie{Name: httpx.SessionCookie, Value: value, Path: "/", MaxAge: age, HttpOnly: true, SameSite: http.SameSiteStrictMode,
-		Secure: r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")}
+		Secure: overTLS(r)}
+}
+
+// overTLS reports whether the browser speaks TLS, with us or with a proxy.
+func overTLS(r *http.Request) bool {
+	return r.TLS != nil || strings.EqualFold(r.Header.Get("X-Forwarded-Proto"), "https")
 }
 
 // within returns an address that leads to a page of the console, whatever somebody put into a link to the login.

@@ -32,6 +32,7 @@ func (v *visit) subscriptionRow(s client.Subscription) subscriptionRow {
 		s.Status = &tandem.SubscriptionStatus{Name: s.Name}
 	}
 	s.Mode = cmp.Or(s.Mode, tandem.DeliverEvent)
+	v.console.lags.note(s.Name, s.Status.Lag, time.Now())
 	return subscriptionRow{s, v.console.rates.of("subscription "+s.Name, s.Status.Delivered, time.Now()), targetOf(&s.Subscription)}
 }
 
@@ -73,6 +74,7 @@ func (v *visit) subscriptions() error {
 // subscriptionPage is one subscription, and what becomes of its events.
 type subscriptionPage struct {
 	subscriptionRow
+	Lags    *sparkline // nil: there was no lag
 	Ask     tandem.DeliveryQuery
 	States  []string
 	Ledger  []tandem.Delivery
@@ -93,6 +95,7 @@ func (v *visit) subscription() error {
 	q := v.r.URL.Query()
 	p := subscriptionPage{subscriptionRow: v.subscriptionRow(s), States: shownStates,
 		Ask: tandem.DeliveryQuery{State: q.Get("state"), Key: q.Get("key"), ID: q.Get("event"), Flow: q.Get("flow"), After: q.Get("after"), Limit: eventsPerPage}}
+	p.Lags = v.console.lags.of(name)
 	page, err := v.api.Deliveries(v.r.Context(), name, p.Ask)
 	if err != nil {
 		p.Problem = tandem.ProblemOf(err)

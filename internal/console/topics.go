@@ -108,6 +108,7 @@ type eventsAsk struct{ From, Type, Subject, Filter, Cursor string }
 type eventRow struct {
 	tandem.Event
 	Href    string
+	Flow    string // where its flow is shown
 	Line    string // the beginning of its data
 	Payload payload
 }
@@ -184,7 +185,7 @@ func (v *visit) readEvents(topic string, p *topicPage) error {
 	p.Gap = page.Gap
 	for i := range page.Events {
 		e := page.Events[i].Event
-		row := eventRow{e, eventHref(topic, &e, p.Ask.Cursor), "", payloadOf(&e, excerptBytes)}
+		row := eventRow{e, eventHref(topic, &e, p.Ask.Cursor), flowOfEvent(topic, &e), "", payloadOf(&e, excerptBytes)}
 		if row.Payload.Kind != "binary" {
 			text, _ := head(e.Data, 800)
 			row.Line = clean(text, 200)

@@ -21,16 +21,22 @@ const (
 // topology is how routes, topics, subscriptions and services hang together, as a drawing in four columns. Requests are solid lines,
 // events dashed ones.
 type topology struct {
-	Nodes         []*node
-	Edges         []edge
-	Width, Height int
-	Left          string // what is not drawn
+	drawing
+	Left string // what is not drawn
 
 	topics  []client.Topic
 	columns [4][]*node // routes, topics, subscriptions, services and other targets
 	byTopic map[string]*node
 	targets map[string]*node
 	links   []link
+}
+
+// drawing is boxes and lines between them.
+type drawing struct {
+	Nodes         []*node
+	Edges         []edge
+	Width, Height int
+	Says          string // what is drawn, in words
 }
 
 type node struct {
@@ -63,7 +69,7 @@ const (
 )
 
 func newTopology(config *client.Configuration, topics []client.Topic, subs []subscriptionRow) *topology {
-	t := &topology{byTopic: map[string]*node{}, targets: map[string]*node{}}
+	t := &topology{drawing: drawing{Says: "Routes, topics, subscriptions and services, and the lines between them"}, byTopic: map[string]*node{}, targets: map[string]*node{}}
 	drawn := slices.Clone(subs)
 	slices.SortStableFunc(drawn, func(a, b subscriptionRow) int { return trouble(&b) - trouble(&a) })
 	drawn = drawn[:min(len(drawn), maxDrawnSubscriptions)]
