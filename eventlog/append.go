@@ -31,7 +31,8 @@ type TopicEvent struct {
 //
 // It completes events in place: one with an empty ID gets a UUIDv7; one that has an ID is de-duplicated within the
 // window of promise 6, and the receipt of a repeat is the first one's. Meta.Accepted is set, and Meta.Key where the
-// topic declares a key. The log keeps no reference to events after it returns.
+// topic declares a key; an event without a valid W3C trace context begins a trace (Meta.TraceParent). The log keeps no
+// reference to events after it returns.
 //
 // Codes: Invalid (Fields has the pointers, "/INDEX/attribute" if there is more than one event, else "/attribute"),
 // TooLarge, NotFound, Conflict (an ID that was stored with other data), Unavailable (sending the same IDs again is safe).

@@ -13,6 +13,7 @@ import (
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
 	"github.com/tandem-hybrid/tandem/internal/chain"
 	"github.com/tandem-hybrid/tandem/internal/httpx"
+	"github.com/tandem-hybrid/tandem/internal/tracecontext"
 )
 
 // Operations are what package operation gives.
@@ -153,9 +154,7 @@ func (x *exchange) observed(r *http.Request, began time.Time) *Observed {
 	if x.route != nil {
 		o.Route, o.Service = x.route.Match, x.route.Service
 	}
-	if len(x.traceParent) >= 35 {
-		o.Trace = x.traceParent[3:35]
-	}
+	o.Trace = tracecontext.ID(x.traceParent)
 	return o
 }
 
@@ -176,11 +175,13 @@ func (x *exchange) serve(r *http.Request) error {
 	x.route = route
 	x.flow = tandem.NewID()
 	x.Header().Set(tandem.HeaderFlow, x.flow)
+	if x.traceParent, x.traceState = tracecontext.FromHeader(r.Header); x.traceParent == "" {
+		x.traceParent = tracecontext.Begin(x.flow)
+	}
 	if err := checkOrigin(r); err != nil {
 		return err
 	}
 	r = withoutReserved(r)
-	x.traceParent, x.traceState = trace(r.Header, x.flow)
 	for i := range route.asks {
 		if passed, err := x.authorize(r, &route.asks[i]); !passed {
 			return err

@@ -26,9 +26,9 @@ var rows = [][]string{
 	{"eventlog/stateindex", "eventlog/idindex", "eventlog/flowindex"}, // what a process knows beside its engine: its state in order of keys, the ids it has read, where flows lie
 	{"eventlog/internal/localstore"},
 	{"eventlog/driver"},
-	{"client", "outbox"},   // link nothing but the words
-	{"internal/websocket"}, // bytes of frames, and one codec for both ends
-	{"internal/offsetmap"}, // where the events of a log lie in another one: the log reads it, migrate writes it
+	{"client", "outbox"},                            // link nothing but the words
+	{"internal/websocket", "internal/tracecontext"}, // bytes of frames, and one codec for both ends; W3C trace context
+	{"internal/offsetmap"},                          // where the events of a log lie in another one: the log reads it, migrate writes it
 	{"."},
 	{"internal/percent"}, // how headers carry what is no ASCII: on HTTP by the words themselves, on NATS by its engine
 }
@@ -130,7 +130,10 @@ func TestImportsPointDown(t *testing.T) {
 func TestClientsLinkNoEngineAndNoParser(t *testing.T) {
 	for _, p := range list(t, module+"/client", module+"/outbox", module) {
 		for _, dep := range p.Deps {
-			if dep == module+"/internal/percent" || p.ImportPath == module+"/client" && dep == module+"/internal/websocket" {
+			switch {
+			case dep == module+"/internal/percent",
+				p.ImportPath == module+"/client" && dep == module+"/internal/websocket",
+				p.ImportPath == module+"/outbox" && dep == module+"/internal/tracecontext":
 				continue // one codec for both ends
 			}
 			// Filters are compiled by the server alone: their parsers are larger than the client.
