@@ -50,6 +50,10 @@ type Options struct {
 	// negative FlowBytes keep none.
 	FlowAge   time.Duration
 	FlowBytes int64
+	// AccessLog writes a line for each request of the public listener that failed, with status 500 and above or without an answer, and
+	// for this share of the others: AccessSample, above 0 to 1. Zero means all of them; negative none.
+	AccessLog    bool
+	AccessSample float64
 	// RequestTimeout is the deadline of a request chain; zero means chain.DefaultTimeout.
 	RequestTimeout time.Duration
 	// Streams bound streams and say how they behave. Logger and MaxEventBytes are those of the server.

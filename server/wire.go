@@ -42,6 +42,7 @@ type running struct {
 	auth         *auth.Auth
 	gateway      *gateway.Gateway
 	requests     *requests
+	access       *accessLog
 	public, api  net.Listener
 
 	undo []func(ctx context.Context) error // in the order of building; stop runs it backwards
@@ -155,6 +156,7 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 	// Who writes, and the declarations that tell everybody what to do.
 	r.auth = auth.New(opts.Tokens)
 	r.requests = newRequests(metrics)
+	r.access = newAccessLog(&opts)
 	r.gateway = gateway.New(r.log, gateway.Options{
 		Operations:    r.operations,
 		Streams:       r.streams,
@@ -232,6 +234,7 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 // observe tells of a request through the public listener.
 func (r *running) observe(o *gateway.Observed) {
 	r.requests.observe(o)
+	r.access.observe(o)
 	r.flows.Note(flow.Request{Flow: o.Flow, Began: o.Began, Took: o.Took, FlowRequest: o.FlowRequest})
 }
 
