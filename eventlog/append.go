@@ -131,6 +131,9 @@ func (l *Log) store(ctx context.Context, b *batch) error {
 	b.Failed = -1
 	err := l.append(ctx, &b.Batch)
 	l.stats.appended(b, err)
+	if err == nil && l.opts.Stored != nil {
+		b.tell(l.opts.Stored)
+	}
 	if err == nil || tandem.CodeOf(err) != tandem.CodeConflict || b.Failed < 0 {
 		return err
 	}
@@ -140,6 +143,14 @@ func (l *Log) store(ctx context.Context, b *batch) error {
 		return e.WithField(pointer(b.Failed, len(b.Records) > 1, "id"), "was used for other data")
 	}
 	return err
+}
+
+func (b *batch) tell(stored func(*tandem.Event, tandem.Position)) {
+	for i := range b.Records {
+		if r := &b.Records[i]; !r.Duplicate {
+			stored(r.Event, tandem.Position{Topic: b.topics[i].Name, Partition: r.Partition, Offset: r.Offset})
+		}
+	}
 }
 
 // receipts has one string for the cursors of all records.

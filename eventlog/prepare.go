@@ -10,7 +10,6 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
-	"github.com/tandem-hybrid/tandem/internal/tracecontext"
 )
 
 var errInvalidEvent = errors.New("the event is invalid")
@@ -43,7 +42,7 @@ func (p *preparer) prepare(t *topic, ev *tandem.Event, links string, i int, r *d
 		ev.ID = p.ids.next()
 	}
 	ev.Meta.Accepted = p.now
-	tracecontext.Ensure(&ev.Meta)
+	p.log.opts.Sampling.Ensure(t.Name, ev)
 	withoutLinks(ev)
 	if err := tandem.CheckEvent(ev); err != nil {
 		p.invalid(i, err)

@@ -39,6 +39,7 @@ func families(t *testing.T) map[string]*family {
 	t.Setenv("TEST_RABBIT", broker.URL())
 	s := startServer(t, server.Options{
 		Secrets:       secretOfEnv,
+		Traces:        shop.URL,
 		Services:      []tandem.Service{{Name: "shop", URL: shop.URL, Health: &tandem.Health{Path: "/"}}},
 		Topics:        []tandem.Topic{{Name: "orders", Type: "order.placed", Source: "/orders"}},
 		Routes:        []gateway.Route{{Match: "GET /shop", Service: "shop"}},

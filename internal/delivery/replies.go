@@ -1,6 +1,7 @@
 package delivery
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 
@@ -90,7 +91,7 @@ func derive(e *tandem.Event, j *job, index int, ruled bool) error {
 	m.Producer, m.Route = j.name, ""
 	inherit(&m.Flow, cause.Meta.Flow)
 	inherit(&m.Operation, cause.Meta.Operation)
-	tracecontext.Adopt(m, cause.Meta.TraceParent, cause.Meta.TraceState)
+	tracecontext.Adopt(m, cmp.Or(j.trace, cause.Meta.TraceParent), cause.Meta.TraceState)
 	m.Key = ""
 	if e.Subject == "" && !ruled {
 		m.Key = cause.Ordering()

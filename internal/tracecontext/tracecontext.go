@@ -84,18 +84,6 @@ func Adopt(m *tandem.Meta, parent, state string) {
 	m.TraceState = stateOf(m.TraceState)
 }
 
-// Ensure gives an event that has no valid trace one that begins with it.
-func Ensure(m *tandem.Meta) {
-	if Adopt(m, "", ""); m.TraceParent != "" {
-		return
-	}
-	flow := m.Flow
-	if flow == "" {
-		flow = tandem.NewID()
-	}
-	m.TraceParent = Begin(flow)
-}
-
 // valid follows section 3.2.2. Later versions may have more behind the flags.
 func valid(s string) bool {
 	if len(s) < parentLen || len(s) > maxParent || len(s) > parentLen && (s[:2] == "00" || s[parentLen] != '-') ||

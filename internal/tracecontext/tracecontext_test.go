@@ -140,27 +140,28 @@ func TestOfEvents(t *testing.T) {
 		if Adopt(&m, c.parent, c.state); m.TraceParent != c.want || m.TraceState != c.wantState {
 			t.Errorf("%s: %q %q", name, m.TraceParent, m.TraceState)
 		}
-		if Ensure(&m); c.want != "" && m.TraceParent != c.want || c.want == "" && m.TraceParent != Begin(m.Flow) {
-			t.Errorf("%s: ensured %q", name, m.TraceParent)
+		ev := tandem.Event{Meta: m}
+		if (Sampling{}).Ensure("t", &ev); c.want != "" && ev.Meta.TraceParent != c.want || c.want == "" && ev.Meta.TraceParent != Begin(m.Flow) {
+			t.Errorf("%s: ensured %q", name, ev.Meta.TraceParent)
 		}
 	}
-	var a, b tandem.Meta
-	if Ensure(&a); ID(a.TraceParent) == "" {
+	var a, b tandem.Event
+	if (Sampling{}).Ensure("t", &a); ID(a.Meta.TraceParent) == "" {
 		t.Error("an event without a flow has no trace")
 	}
-	if Ensure(&b); a.TraceParent == b.TraceParent {
+	if (Sampling{}).Ensure("t", &b); a.Meta.TraceParent == b.Meta.TraceParent {
 		t.Error("events without a flow share a trace")
 	}
 }
 
 // TestAllocations: what is there already costs nothing, and a trace that is begun is one string.
 func TestAllocations(t *testing.T) {
-	m := tandem.Meta{TraceParent: parent, TraceState: "foo=1,bar=2"}
-	if n := testing.AllocsPerRun(100, func() { Ensure(&m) }); n != 0 {
+	ev := tandem.Event{Meta: tandem.Meta{TraceParent: parent, TraceState: "foo=1,bar=2"}}
+	if n := testing.AllocsPerRun(100, func() { Sampling{}.Ensure("t", &ev) }); n != 0 {
 		t.Errorf("a trace that is there: %v allocations", n)
 	}
 	flow := tandem.NewID()
-	if n := testing.AllocsPerRun(100, func() { m = tandem.Meta{Flow: flow}; Ensure(&m) }); n != 1 {
+	if n := testing.AllocsPerRun(100, func() { ev.Meta = tandem.Meta{Flow: flow}; Sampling{}.Ensure("t", &ev) }); n != 1 {
 		t.Errorf("a trace that is begun: %v allocations", n)
 	}
 }
