@@ -113,6 +113,23 @@ func TestMarkIsOfOneEvent(t *testing.T) {
 	}
 }
 
+// TestMarkIsNotSent: links are told what the publisher said, and not of each other.
+func TestMarkIsNotSent(t *testing.T) {
+	var told []tandem.Extension
+	b := newBed(t, memlog.Options{}, chain.Options{}, &fake{name: "a", topic: "orders", call: answering(func(e tandem.Event) chain.Answer {
+		told = e.Extensions
+		return chain.Answer{Status: 204}
+	})})
+	ev := placed("1")
+	ev.Extensions = []tandem.Extension{{Name: "other", Value: "x"}}
+	if _, err := b.publish(ev); err != nil {
+		t.Fatal(err)
+	}
+	if len(told) != 1 || told[0].Name != "other" || len(b.records("orders")[0].Extensions) != 2 {
+		t.Errorf("the link was told %+v", told)
+	}
+}
+
 // TestMarkDoesNotCount: an event that is as large as it may be, and has as many attributes, can be marked, and read again by others.
 func TestMarkDoesNotCount(t *testing.T) {
 	b := newBed(t, memlog.Options{}, chain.Options{}, &fake{name: "a", topic: "orders", types: []string{"placed"}, call: answering(func(e tandem.Event) chain.Answer {

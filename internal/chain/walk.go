@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -87,6 +88,8 @@ func (w *walk) visit(e *eventlog.TopicEvent, links []Link) (replies, error) {
 		return nil, w.fail(links[0].Name(), tandem.LinkRefused, 0, fmt.Sprintf("loop: the event is more than %d replies away from its first cause", tandem.MaxHops))
 	}
 	rec := &tandem.Record{Event: e.Event, Position: tandem.Position{Topic: e.Topic}}
+	// Of many links the mark would be most of what each is sent.
+	rec.Extensions = slices.DeleteFunc(slices.Clone(rec.Extensions), func(x tandem.Extension) bool { return x.Name == tandem.AttrLinks })
 	var out replies
 	for len(links) > 0 {
 		n := 1

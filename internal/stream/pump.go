@@ -265,8 +265,15 @@ func (c *catchUp) step(ctx context.Context) bool {
 	}
 }
 
-// slot waits for a slot to read, since each reading needs memory. It writes what is said meanwhile.
+// slot waits for a slot to read, since each reading needs memory: whoever waits gives back what was read ahead. It writes what is said
+// meanwhile.
 func (c *catchUp) slot(ctx context.Context) bool {
+	select {
+	case c.m.s.reading <- struct{}{}:
+		return true
+	default:
+		c.r.Forget()
+	}
 	for {
 		select {
 		case c.m.s.reading <- struct{}{}:

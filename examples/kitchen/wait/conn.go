@@ -43,6 +43,12 @@ func (c *conn) Read(p []byte) (int, error) {
 	return c.Conn.Read(p)
 }
 
+// Write bounds how long the server takes nothing.
+func (c *conn) Write(p []byte) (int, error) {
+	_ = c.SetWriteDeadline(time.Now().Add(writeTimeout)) // fails with the write
+	return c.Conn.Write(p)
+}
+
 func (c *conn) close() {
 	c.stop()
 	c.Conn.Close()
@@ -51,7 +57,6 @@ func (c *conn) close() {
 // get sends a request and returns the head of its answer. header is lines that end with CR LF.
 func (c *conn) get(target, header string) (*http.Response, error) {
 	c.line.Requests.Add(1)
-	_ = c.SetWriteDeadline(time.Now().Add(writeTimeout)) // fails with the write
 	if _, err := fmt.Fprintf(c, "GET %s HTTP/1.1\r\nHost: %s\r\n%s\r\n", target, c.line.Addr, header); err != nil {
 		return nil, err
 	}

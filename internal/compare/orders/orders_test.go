@@ -42,9 +42,14 @@ func run(t *testing.T, trials ...compare.Trial) []compare.Cell {
 	return r.Findings[0].Cells
 }
 
-// The same services take the same orders in both styles, and they end in the same states.
+// The same services take the same orders in both styles, and they end in the same states. With TANDEM_SOAK each order of the sample is placed
+// fifty times.
 func TestSameStatesInBothStyles(t *testing.T) {
-	offer := compare.Offer{Rate: 20, Duration: 2 * time.Second, Even: true} // 40 orders: the sample once
+	rate, orders := 20., int64(40) // the sample once
+	if os.Getenv("TANDEM_SOAK") != "" {
+		rate, orders = 40, 50*orders
+	}
+	offer := compare.Offer{Rate: rate, Duration: time.Duration(float64(orders) / rate * float64(time.Second)), Even: true}
 	states := map[string]map[string]string{}
 	var trials []compare.Trial
 	for _, style := range styles {
@@ -65,10 +70,10 @@ func TestSameStatesInBothStyles(t *testing.T) {
 		trials = append(trials, trial)
 	}
 	for _, c := range run(t, trials...) {
-		if want := reporttest.Whole(40); !reflect.DeepEqual(c.Outcome, want) {
+		if want := reporttest.Whole(orders); !reflect.DeepEqual(c.Outcome, want) {
 			t.Errorf("%s: %+v, want %+v", c.Style, c.Outcome, want)
 		}
-		if c.NotReachable == "" && c.Done.Count != 40 {
+		if c.NotReachable == "" && c.Done.Count != orders {
 			t.Errorf("%s: %d orders are done", c.Style, c.Done.Count)
 		}
 	}
