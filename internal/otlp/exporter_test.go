@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/http"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +17,7 @@ import (
 
 // collector answers as it is told, and notes what it took.
 type collector struct {
+	mu     sync.Mutex               // guards all
 	answer func(n int) (int, error) // status of the n-th request, from 1
 	bodies []string
 	taken  int // spans
@@ -23,6 +26,8 @@ type collector struct {
 
 func (c *collector) RoundTrip(r *http.Request) (*http.Response, error) {
 	body, _ := io.ReadAll(r.Body)
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	c.n++
 	status, err := http.StatusOK, error(nil)
 	if c.answer != nil {
@@ -36,6 +41,13 @@ func (c *collector) RoundTrip(r *http.Request) (*http.Response, error) {
 		c.taken += strings.Count(string(body), `"parentSpanId"`)
 	}
 	return &http.Response{StatusCode: status, Status: http.StatusText(status), Body: io.NopCloser(strings.NewReader("why")), Request: r}, nil
+}
+
+// got returns how many requests came, and how many spans were taken.
+func (c *collector) got() (requests, spans int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.n, c.taken
 }
 
 func exporting(t *testing.T, c *collector, fn func(e *Exporter, logged *bytes.Buffer)) {
@@ -80,18 +92,18 @@ func TestSpansGoInBatches(t *testing.T) {
 			e.Add(aSpan())
 		}
 		synctest.Wait()
-		if c.n != 1 || c.taken != batchSpans {
-			t.Errorf("a full batch: %d requests, %d spans", c.n, c.taken)
+		if n, taken := c.got(); n != 1 || taken != batchSpans {
+			t.Errorf("a full batch: %d requests, %d spans", n, taken)
 		}
 		e.Add(aSpan())
 		synctest.Wait()
-		if c.n != 1 {
+		if n, _ := c.got(); n != 1 {
 			t.Errorf("one span was sent at once")
 		}
 		time.Sleep(every)
 		synctest.Wait()
-		if c.n != 2 || c.taken != batchSpans+1 {
-			t.Errorf("the rest: %d requests, %d spans", c.n, c.taken)
+		if n, taken := c.got(); n != 2 || taken != batchSpans+1 {
+			t.Errorf("the rest: %d requests, %d spans", n, taken)
 		}
 		e.Add(aSpan())
 	})
@@ -107,29 +119,35 @@ func TestCollectorAway(t *testing.T) {
 		"503":           func() (int, error) { return http.StatusServiceUnavailable, nil },
 		"429":           func() (int, error) { return http.StatusTooManyRequests, nil },
 	} {
-		away := true
+		var back atomic.Bool
 		c := &collector{answer: func(int) (int, error) {
-			if away {
-				return answer()
+			if back.Load() {
+				return http.StatusOK, nil
 			}
-			return http.StatusOK, nil
+			return answer()
 		}}
 		exporting(t, c, func(e *Exporter, logged *bytes.Buffer) {
 			e.Add(aSpan())
 			time.Sleep(time.Hour)
-			if c.n < 100 || c.n > 140 {
-				t.Errorf("%s: %d requests in an hour", name, c.n)
+			synctest.Wait()
+			if n, _ := c.got(); n < 100 || n > 140 {
+				t.Errorf("%s: %d requests in an hour", name, n)
 			}
-			for range queueSpans + 3 {
-				e.Add(aSpan())
+			want := 1
+			if name == "503" {
+				want += queueSpans
+				for range queueSpans + 3 {
+					e.Add(aSpan())
+				}
+				if got := e.dropped.Load(); got != 3 {
+					t.Errorf("%d were dropped", got)
+				}
 			}
-			if got := e.dropped.Load(); got != 3 {
-				t.Errorf("%s: %d were dropped", name, got)
-			}
-			away = false
+			back.Store(true)
 			time.Sleep(lastWait + time.Second)
-			if c.taken != queueSpans+1 || e.sent.Load() != queueSpans+1 {
-				t.Errorf("%s: %d of %d were taken", name, c.taken, queueSpans+1)
+			synctest.Wait()
+			if _, taken := c.got(); taken != want || e.sent.Load() != uint64(want) {
+				t.Errorf("%s: %d of %d were taken", name, taken, want)
 			}
 			if n := strings.Count(logged.String(), "takes nothing"); n != 1 || !strings.Contains(logged.String(), "again") {
 				t.Errorf("%s: logged %s", name, logged)
@@ -143,8 +161,9 @@ func TestCollectorRefuses(t *testing.T) {
 	exporting(t, c, func(e *Exporter, logged *bytes.Buffer) {
 		e.Add(aSpan())
 		time.Sleep(2 * every)
-		if c.n != 1 || e.dropped.Load() != 1 || !strings.Contains(logged.String(), "why") {
-			t.Errorf("%d requests, %d dropped, logged %s", c.n, e.dropped.Load(), logged)
+		synctest.Wait()
+		if n, _ := c.got(); n != 1 || e.dropped.Load() != 1 || !strings.Contains(logged.String(), "why") {
+			t.Errorf("%d requests, %d dropped, logged %s", n, e.dropped.Load(), logged)
 		}
 		e.Add(aSpan())
 	})
