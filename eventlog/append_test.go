@@ -62,7 +62,7 @@ func TestAppendRefuses(t *testing.T) {
 			if got := pointers(err); got != c.pointers {
 				t.Errorf("pointers are %q, want %q", got, c.pointers)
 			}
-			if c.code == tandem.CodeTooLarge && (!strings.Contains(err.Error(), "2134 bytes") || !strings.Contains(err.Error(), "1000")) {
+			if c.code == tandem.CodeTooLarge && (!strings.Contains(err.Error(), "2079 bytes") || !strings.Contains(err.Error(), "1000")) {
 				t.Errorf("size and limit are not named: %v", err)
 			}
 		})
