@@ -157,6 +157,7 @@ func (l *Log) appendGroup(group []*batch) {
 		var all batch
 		for _, b := range group {
 			all.Records = append(all.Records, b.Records...)
+			all.topics = append(all.topics, b.topics...)
 			all.bytes += b.bytes
 		}
 		err := l.store(ctx, &all)

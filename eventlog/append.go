@@ -31,7 +31,8 @@ type TopicEvent struct {
 //
 // It completes events in place: one with an empty ID gets a UUIDv7; one that has an ID is de-duplicated within the
 // window of promise 6, and the receipt of a repeat is the first one's. Meta.Accepted is set, and Meta.Key where the
-// topic declares a key. The log keeps no reference to events after it returns.
+// topic declares a key; an event without a valid W3C trace context begins a trace (Meta.TraceParent). The log keeps no
+// reference to events after it returns.
 //
 // Codes: Invalid (Fields has the pointers, "/INDEX/attribute" if there is more than one event, else "/attribute"),
 // TooLarge, NotFound, Conflict (an ID that was stored with other data), Unavailable (sending the same IDs again is safe).
@@ -130,6 +131,9 @@ func (l *Log) store(ctx context.Context, b *batch) error {
 	b.Failed = -1
 	err := l.append(ctx, &b.Batch)
 	l.stats.appended(b, err)
+	if err == nil && l.opts.Stored != nil {
+		b.tell(l.opts.Stored)
+	}
 	if err == nil || tandem.CodeOf(err) != tandem.CodeConflict || b.Failed < 0 {
 		return err
 	}
@@ -139,6 +143,14 @@ func (l *Log) store(ctx context.Context, b *batch) error {
 		return e.WithField(pointer(b.Failed, len(b.Records) > 1, "id"), "was used for other data")
 	}
 	return err
+}
+
+func (b *batch) tell(stored func(*tandem.Event, tandem.Position)) {
+	for i := range b.Records {
+		if r := &b.Records[i]; !r.Duplicate {
+			stored(r.Event, tandem.Position{Topic: b.topics[i].Name, Partition: r.Partition, Offset: r.Offset})
+		}
+	}
 }
 
 // receipts has one string for the cursors of all records.

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
+	"github.com/tandem-hybrid/tandem/internal/tracecontext"
 )
 
 // Options configure a Log. The zero value works.
@@ -18,6 +19,12 @@ type Options struct {
 	MaxEventBytes int              // largest event, payload and attributes together; zero means tandem.DefaultMaxEventBytes
 	Now           func() time.Time // nil means time.Now
 	AutoCreate    bool             // a topic comes into being when it is first published to
+
+	// Sampling is how traces begin.
+	Sampling tracecontext.Sampling
+	// Stored is told of each event that was stored and is no repeat, before its receipt goes out. It must not block, and keeps no reference.
+	// Nil means nobody asks.
+	Stored func(*tandem.Event, tandem.Position)
 
 	// Dir is where the ids of events are remembered for an engine that does not recognise every repeat itself; others do not use
 	// it. Empty means in memory: after a restart a day of events is read again before the first of a partition is given out.

@@ -42,6 +42,7 @@ func (p *preparer) prepare(t *topic, ev *tandem.Event, links string, i int, r *d
 		ev.ID = p.ids.next()
 	}
 	ev.Meta.Accepted = p.now
+	p.log.opts.Sampling.Ensure(t.Name, ev)
 	withoutLinks(ev)
 	if err := tandem.CheckEvent(ev); err != nil {
 		p.invalid(i, err)
@@ -50,12 +51,13 @@ func (p *preparer) prepare(t *topic, ev *tandem.Event, links string, i int, r *d
 	if size > p.log.limit {
 		p.tooLarge(i, size, p.log.limit)
 	}
+	size += len(ev.Meta.TraceParent)
 	if links != "" {
 		size += len(tandem.AttrLinks) + len(links)
-		if most := p.log.info.MaxEventBytes; most > 0 && size > most {
-			p.tooLarge(i, size, most)
-		}
 		ev.Extensions = append(slices.Clip(ev.Extensions), tandem.Extension{Name: tandem.AttrLinks, Value: links})
+	}
+	if most := p.log.info.MaxEventBytes; most > 0 && size > most {
+		p.tooLarge(i, size, most)
 	}
 	r.Partition = p.partition(t, ev)
 	if r.Dedup {
@@ -124,7 +126,7 @@ func (p *preparer) partition(t *topic, ev *tandem.Event) int {
 }
 
 // sizeOf is the number of bytes of an event that count against the limit: payload, attributes, and what Tandem stores of
-// its own.
+// its own, but for the trace that it may have begun.
 func sizeOf(ev *tandem.Event) int {
 	n := len(ev.ID) + len(ev.Source) + len(ev.Type) + len(ev.Subject) + len(ev.Time) + len(ev.DataContentType) + len(ev.DataSchema) + len(ev.Data)
 	for i := range ev.Extensions {
@@ -134,7 +136,7 @@ func sizeOf(ev *tandem.Event) int {
 	for i := range m.Causes {
 		n += len(m.Causes[i])
 	}
-	return n + len(m.Key) + len(m.Flow) + len(m.Operation) + len(m.Producer) + len(m.Route) + len(m.TraceParent) + len(m.TraceState)
+	return n + len(m.Key) + len(m.Flow) + len(m.Operation) + len(m.Producer) + len(m.Route) + len(m.TraceState)
 }
 
 // contentSum tells an honest repeat from other data under the same id. It leaves out what a client may well make anew

@@ -206,7 +206,7 @@ func (r *repeats) tell(recs []tandem.Record, offset uint64) {
 	r.told, r.since = now, 0
 	r.mu.Unlock()
 	i := slices.IndexFunc(recs, func(rec tandem.Record) bool { return rec.Position.Offset == offset })
-	r.log.opts.Logger.Warn("an event is given to nobody: its id was used for other data", "position", recs[i].Position.String(),
+	r.log.opts.Logger.Warn("an event is given to nobody: its id was used for other data", "flow", recs[i].Meta.Flow, "position", recs[i].Position.String(),
 		"id", recs[i].ID, "source", recs[i].Source, "more since the last of these lines", more)
 }
 

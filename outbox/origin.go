@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/tracecontext"
 )
 
 // Origin is what an event takes over from the request that set it off: its flow, what caused it, the operation that it
@@ -19,15 +20,16 @@ type Origin struct {
 
 // FromRequest reads the origin from the headers that Tandem sets on requests and deliveries: Tandem-Flow, Tandem-Cause,
 // Tandem-Operation and the W3C trace context. A service that is reached past Tandem must not trust them: whoever can
-// reach it can set them. A request without them has the zero Origin, which stamps nothing.
+// reach it can set them. A request without them has the zero Origin, which stamps nothing. A trace context that is not
+// valid is left out.
 func FromRequest(r *http.Request) Origin {
-	return Origin{
-		Flow:        r.Header.Get(tandem.HeaderFlow),
-		Causes:      strings.Fields(r.Header.Get(tandem.HeaderCause)),
-		Operation:   r.Header.Get(tandem.HeaderOperation),
-		TraceParent: r.Header.Get(tandem.AttrTraceParent),
-		TraceState:  r.Header.Get(tandem.AttrTraceState),
+	o := Origin{
+		Flow:      r.Header.Get(tandem.HeaderFlow),
+		Causes:    strings.Fields(r.Header.Get(tandem.HeaderCause)),
+		Operation: r.Header.Get(tandem.HeaderOperation),
 	}
+	o.TraceParent, o.TraceState = tracecontext.FromHeader(r.Header)
+	return o
 }
 
 // Stamp returns e with the parts of the origin that e does not have.

@@ -86,6 +86,8 @@ func (o *Options) later(next Options) (keys []string) {
 		{"egress", slices.Equal(next.Egress, o.Egress)},
 		{"ledger", next.LedgerAge == o.LedgerAge && next.LedgerBytes == o.LedgerBytes},
 		{"flows", next.FlowAge == o.FlowAge && next.FlowBytes == o.FlowBytes},
+		{"traces", next.Traces == o.Traces && next.TracesSample == o.TracesSample},
+		{"log", next.AccessLog == o.AccessLog && next.AccessSample == o.AccessSample},
 		{"request", next.RequestTimeout == o.RequestTimeout},
 		{"streams", next.Streams == o.Streams},
 	} {

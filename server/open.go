@@ -93,7 +93,7 @@ func (n *NATS) options(opts *Options) (natslog.Options, error) {
 }
 
 // openLog opens the engine and the log over it, and returns also what the status says of the window of repeated ids.
-func openLog(ctx context.Context, opts *Options) (*eventlog.Log, driver.Driver, func() api.Window, error) {
+func openLog(ctx context.Context, opts *Options, stored func(*tandem.Event, tandem.Position)) (*eventlog.Log, driver.Driver, func() api.Window, error) {
 	drv, err := OpenEngine(ctx, *opts)
 	if err != nil {
 		return nil, nil, nil, err
@@ -108,7 +108,7 @@ func openLog(ctx context.Context, opts *Options) (*eventlog.Log, driver.Driver, 
 			WithHint("lower limits.maxEventBytes, or raise the limit of the server")
 	}
 	log, err := eventlog.Open(ctx, drv, eventlog.Options{Logger: opts.Logger, MaxEventBytes: opts.MaxEventBytes, AutoCreate: opts.AutoCreate,
-		Dir: filepath.Join(opts.Data, "ids")})
+		Dir: filepath.Join(opts.Data, "ids"), Sampling: opts.sampling(), Stored: stored})
 	if err != nil {
 		return nil, nil, nil, err
 	}

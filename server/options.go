@@ -50,6 +50,15 @@ type Options struct {
 	// negative FlowBytes keep none.
 	FlowAge   time.Duration
 	FlowBytes int64
+	// Traces is the OpenTelemetry collector that spans are sent to, over OTLP/HTTP, as a URL without /v1/traces. Empty sends none, and traces
+	// are passed on as they are. Of the traces that begin here TracesSample are sampled, from above 0 to 1; zero means all. Others are
+	// if their parents are.
+	Traces       string
+	TracesSample float64
+	// AccessLog writes a line for each request of the public listener that failed, with status 500 and above or without an answer, and
+	// for this share of the others: AccessSample, above 0 to 1. Zero means all of them; negative none.
+	AccessLog    bool
+	AccessSample float64
 	// RequestTimeout is the deadline of a request chain; zero means chain.DefaultTimeout.
 	RequestTimeout time.Duration
 	// Streams bound streams and say how they behave. Logger and MaxEventBytes are those of the server.

@@ -42,6 +42,8 @@ type running struct {
 	auth         *auth.Auth
 	gateway      *gateway.Gateway
 	requests     *requests
+	access       *accessLog
+	spans        *tracer
 	public, api  net.Listener
 
 	undo []func(ctx context.Context) error // in the order of building; stop runs it backwards
@@ -94,7 +96,10 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 		engine driver.Driver
 		window func() api.Window
 	)
-	if r.log, engine, window, err = openLog(ctx, &opts); err != nil {
+	// Who is told of everything goes last.
+	spans := newTracer(&opts)
+	r.onStop(spans.stop)
+	if r.log, engine, window, err = openLog(ctx, &opts, spans.stored()); err != nil {
 		return nil, err
 	}
 	r.onStop(func(context.Context) error { return r.log.Close() })
@@ -107,6 +112,7 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 	r.onStop(r.streams.Stop)
 	conditions := condition.New(condition.Options{Logger: logger})
 	metrics := prometheus.NewRegistry()
+	spans.register(metrics)
 
 	// Who answers: services, as far as they are checked.
 	r.health = health.New(health.Options{
@@ -134,6 +140,8 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 		Conditions:  conditions.Compile,
 		LedgerAge:   opts.LedgerAge,
 		LedgerBytes: opts.LedgerBytes,
+		Sampling:    opts.sampling(),
+		Attempted:   spans.attempted(),
 		Metrics:     metrics,
 		UserAgent:   "Tandem/" + opts.Version,
 		Logger:      logger,
@@ -156,6 +164,7 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 	// Who writes, and the declarations that tell everybody what to do.
 	r.auth = auth.New(opts.Tokens)
 	r.requests = newRequests(metrics)
+	r.access, r.spans = newAccessLog(&opts), spans
 	r.gateway = gateway.New(r.log, gateway.Options{
 		Operations:    r.operations,
 		Streams:       r.streams,
@@ -163,6 +172,7 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 		Conditions:    conditions.Compile,
 		Through:       r.health.Through,
 		MaxEventBytes: opts.MaxEventBytes,
+		Sampling:      opts.sampling(),
 		Observe:       r.observe,
 		Logger:        logger,
 	})
@@ -233,6 +243,8 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 // observe tells of a request through the public listener.
 func (r *running) observe(o *gateway.Observed) {
 	r.requests.observe(o)
+	r.access.observe(o)
+	r.spans.request(o)
 	r.flows.Note(flow.Request{Flow: o.Flow, Began: o.Began, Took: o.Took, FlowRequest: o.FlowRequest})
 }
 

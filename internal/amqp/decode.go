@@ -11,6 +11,7 @@ import (
 	"github.com/rabbitmq/amqp091-go"
 
 	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/tracecontext"
 )
 
 // Defaults complete a message that is no CloudEvent. Without Type such messages are refused.
@@ -18,9 +19,21 @@ type Defaults struct{ Type, Source string }
 
 // Decode returns the event of a message: structured by its content type, binary by its headers, else its body as data, with the defaults
 // and the message id as id, which is empty when there is none. It shares the body. The event has passed tandem.CheckEvent, but for an id
-// that is not there. Code: Invalid, MediaType (a format of CloudEvents other than JSON, or a body that is compressed); Fields name the header
+// that is not there. Its trace is its own, or else that of the headers traceparent and tracestate. Code: Invalid, MediaType (a format of CloudEvents other than JSON, or a body that is compressed); Fields name the header
 // ("cloudEvents:type"), the property ("message_id") or "/data".
 func Decode(m *amqp091.Delivery, d Defaults) (tandem.Event, error) {
+	e, err := decode(m, d)
+	if err != nil {
+		return tandem.Event{}, err
+	}
+	// Senders with OpenTelemetry put the trace into headers without a prefix.
+	parent, _, _ := headerText(m.Headers[tandem.AttrTraceParent])
+	state, _, _ := headerText(m.Headers[tandem.AttrTraceState])
+	tracecontext.Adopt(&e.Meta, parent, state)
+	return e, nil
+}
+
+func decode(m *amqp091.Delivery, d Defaults) (tandem.Event, error) {
 	if m.ContentEncoding != "" && !isCharset(m.ContentEncoding) {
 		return tandem.Event{}, tandem.Errorf(tandem.CodeMediaType, "the content encoding %q is not supported", cut(m.ContentEncoding))
 	}

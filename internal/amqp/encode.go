@@ -1,6 +1,7 @@
 package amqp
 
 import (
+	"cmp"
 	"strconv"
 
 	"github.com/rabbitmq/amqp091-go"
@@ -29,7 +30,8 @@ type Attempt struct {
 	Replay       int // zero for none
 	Attempt      int // from 1
 	MaxAttempts  int
-	Test         bool // marked as one that is no delivery
+	Test         bool   // marked as one that is no delivery
+	TraceParent  string // of the attempt, in place of that of the event; empty for none
 	Structured   bool
 	App          string // who sends
 }
@@ -78,7 +80,7 @@ func (a *Attempt) tell(h amqp091.Table) {
 	if a.Test {
 		h[tandem.HeaderTest] = "true"
 	}
-	set(tandem.AttrTraceParent, rec.Meta.TraceParent)
+	set(tandem.AttrTraceParent, cmp.Or(a.TraceParent, rec.Meta.TraceParent))
 	set(tandem.AttrTraceState, rec.Meta.TraceState)
 }
 

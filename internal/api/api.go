@@ -202,6 +202,7 @@ type call struct {
 	arg  string         // the first variable part of the path
 	item string         // the second one, of a resource within the first
 	who  *auth.Identity // nil where anybody may ask
+	flow string         // of a publish
 
 	begin time.Time
 }
@@ -256,7 +257,7 @@ func (c *call) signed() context.Context { return auth.With(c.r.Context(), c.who)
 // problem answers with what went wrong. What a client cannot have caused is logged, since the answer does not show it.
 func (a *API) problem(c *call, err error) {
 	if tandem.CodeOf(err) == tandem.CodeInternal && c.r.Context().Err() == nil {
-		a.opts.Logger.Error("a request failed", "method", c.r.Method, "path", c.r.URL.Path, "error", err)
+		a.opts.Logger.Error("a request failed", "method", c.r.Method, "path", c.r.URL.Path, "flow", c.flow, "error", err)
 	}
 	if c.w.Status != 0 {
 		panic(http.ErrAbortHandler) // the answer has begun: it must not look whole

@@ -185,7 +185,7 @@ func (b *bulk) run() {
 func (b *bulk) storeAndSend(g *group) {
 	defer func() {
 		if v := recover(); v != nil {
-			b.a.opts.Logger.Error("a bulk request panicked", "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+			b.a.opts.Logger.Error("a bulk request panicked", "flow", b.p.flow, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 			b.fail(tandem.Errorf(tandem.CodeInternal, "panic"))
 		}
 	}()

@@ -8,6 +8,7 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/internal/auth"
+	"github.com/tandem-hybrid/tandem/internal/tracecontext"
 )
 
 // readTopic answers GET /v1/topics/{topic}/events.
@@ -51,6 +52,7 @@ func (a *API) readEvents(c *call, topics []string) error {
 // publishEach returns what stores the events that the client of a stream sends. It outlives the call and keeps nothing of it.
 func (a *API) publishEach(c *call) func(context.Context, []tandem.Event) []tandem.Stored {
 	o := options{topic: c.arg, producer: c.who.Name}
+	o.traceParent, o.traceState = tracecontext.FromHeader(c.r.Header)
 	return func(ctx context.Context, events []tandem.Event) []tandem.Stored {
 		for i := range events {
 			o.stamp(&events[i], i, tandem.NewID())

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/internal/httpx"
+	"github.com/tandem-hybrid/tandem/internal/tracecontext"
 )
 
 // options is what a publish says beside its body.
@@ -38,6 +39,7 @@ func (a *API) parseOptions(c *call, mode tandem.Mode, o *options) error {
 	o.topic, o.producer = c.arg, c.who.Name
 	bad := faults{text: "the request to publish is invalid"}
 	o.headers(c.r.Header, &bad)
+	c.flow = o.flow
 	plain := mode == tandem.ModePlain || mode == tandem.ModeNDJSON
 	if plain {
 		o.plain.Time = c.begin.UTC().Format("2006-01-02T15:04:05.000Z")
@@ -166,13 +168,7 @@ func (o *options) headers(h http.Header, bad *faults) {
 			bad.add(tandem.HeaderCause, "must be there once, in at most %d bytes", tandem.MaxAttributeBytes)
 		}
 	}
-	// A trace that is not one is left out, as W3C Trace Context says.
-	if v := h["Traceparent"]; len(v) == 1 && len(v[0]) == 55 && !strings.HasPrefix(v[0], "ff-") {
-		o.traceParent = v[0]
-		if s := strings.Join(h["Tracestate"], ","); len(s) <= tandem.MaxAttributeBytes {
-			o.traceState = s
-		}
-	}
+	o.traceParent, o.traceState = tracecontext.FromHeader(h)
 }
 
 // word reads a header of Tandem's own.
@@ -220,9 +216,7 @@ func (o *options) stamp(e *tandem.Event, i int, flow string) {
 	if m.Operation == "" {
 		m.Operation = o.operation
 	}
-	if m.TraceParent == "" {
-		m.TraceParent, m.TraceState = o.traceParent, o.traceState
-	}
+	tracecontext.Adopt(m, o.traceParent, o.traceState)
 	m.Key, m.Producer, m.Route = o.key, o.producer, publishRoute
 	if o.idem != "" && e.ID == "" {
 		e.ID = tandem.DerivedID("idempotency-key", o.producer, o.topic, o.idem, strconv.Itoa(i))

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/internal/api"
+	"github.com/tandem-hybrid/tandem/internal/tracecontext"
 )
 
 func TestPublishForms(t *testing.T) {
@@ -291,7 +292,7 @@ func TestPublishStamps(t *testing.T) {
 	const trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 	h.publish(tandem.MediaEvent, anEvent, "Tandem-Flow", "flow-1", "Tandem-Cause", "r1 r2", "Tandem-Operation", "op-1", "Traceparent", trace, "Tracestate", "a=b", "Tracestate", "c=d").want(201)
 	h.do("POST", events+"?key=k", strings.Replace(anEvent, `"1"`, `"2","tandemcause":"mine","tandemhops":3`, 1),
-		"Content-Type", tandem.MediaEvent, "Tandem-Cause", "r1", "Traceparent", "rubbish").want(201)
+		"Content-Type", tandem.MediaEvent, "Tandem-Cause", "r1", "Traceparent", "rubbish", "Tracestate", "a=b").want(201)
 	for _, e := range h.stored("orders") {
 		m := e.Meta
 		switch e.ID {
@@ -300,7 +301,7 @@ func TestPublishStamps(t *testing.T) {
 				t.Errorf("meta %+v", m)
 			}
 		case "2":
-			if fmt.Sprint(m.Causes) != "[mine]" || m.Hops != 3 || m.TraceParent != "" || m.Key != "k" || len(m.Flow) != 36 {
+			if fmt.Sprint(m.Causes) != "[mine]" || m.Hops != 3 || m.TraceParent != tracecontext.Begin(m.Flow) || m.TraceState != "" || m.Key != "k" || len(m.Flow) != 36 {
 				t.Errorf("meta %+v", m)
 			}
 		}

@@ -34,7 +34,8 @@ func TestLogIsAskedFirst(t *testing.T) {
 // TestTooMuchBeforeCalls: what the engine cannot take with its mark is refused before anybody is called.
 func TestTooMuchBeforeCalls(t *testing.T) {
 	full := placed("1")
-	b := newBedOn(t, narrow{memlog.New(memlog.Options{}), eventlog.SizeOf(&full)}, chain.Options{}, tree()...)
+	full.Meta.TraceParent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	b := newBedOn(t, narrow{memlog.New(memlog.Options{}), eventlog.SizeOf(&full) + len(full.Meta.TraceParent)}, chain.Options{}, tree()...)
 	if _, err := b.log.Append(t.Context(), "results", []tandem.Event{full}); err != nil {
 		t.Fatal(err)
 	}

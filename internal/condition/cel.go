@@ -130,7 +130,7 @@ func (c *celCondition) Match(e *tandem.Event) bool {
 	var cancelled interpreter.EvalCancelledError
 	if errors.As(err, &cancelled) && c.warned.CompareAndSwap(false, true) {
 		c.c.opts.Logger.Warn("a condition cost too much for an event, which does not match therefore; this is said once",
-			"cel", c.text, "event", fmt.Sprintf("%.200s %.200s", e.Source, e.ID))
+			"cel", c.text, "flow", e.Meta.Flow, "event", fmt.Sprintf("%.200s %.200s", e.Source, e.ID))
 	}
 	return false
 }

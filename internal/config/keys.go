@@ -27,6 +27,8 @@ var rootFields = []field[server.Options]{
 	{name: "egress", read: func(p *parser, v value, o *server.Options) { object(p, v, egressFields, o) }},
 	{name: "ledger", read: func(p *parser, v value, o *server.Options) { object(p, v, ledgerFields, o) }},
 	{name: "flows", read: func(p *parser, v value, o *server.Options) { object(p, v, flowFields, o) }},
+	{name: "traces", read: func(p *parser, v value, o *server.Options) { object(p, v, traceFields, o) }},
+	{name: "log", read: func(p *parser, v value, o *server.Options) { object(p, v, logFields, o) }},
 	{name: "request", read: func(p *parser, v value, o *server.Options) { object(p, v, requestFields, o) }},
 	{name: "streams", read: func(p *parser, v value, o *server.Options) { object(p, v, streamsFields, &o.Streams) }},
 	{name: "services", read: func(p *parser, v value, o *server.Options) {
@@ -135,6 +137,24 @@ var flowFields = []field[server.Options]{
 			p.bad(v, "must not be negative; 0 keeps no index of flows")
 		case o.FlowBytes == 0:
 			o.FlowBytes = -1
+		}
+	}},
+}
+
+var traceFields = []field[server.Options]{
+	{name: "otlp", read: func(p *parser, v value, o *server.Options) { p.url(v, &o.Traces) }},
+	{name: "sample", read: func(p *parser, v value, o *server.Options) {
+		if p.share(v, &o.TracesSample) && o.TracesSample == 0 {
+			o.TracesSample = -1
+		}
+	}},
+}
+
+var logFields = []field[server.Options]{
+	{name: "access", read: func(p *parser, v value, o *server.Options) { p.boolean(v, &o.AccessLog) }},
+	{name: "sample", read: func(p *parser, v value, o *server.Options) {
+		if p.share(v, &o.AccessSample) && o.AccessSample == 0 {
+			o.AccessSample = -1
 		}
 	}},
 }

@@ -42,7 +42,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 		Data: filepath.Join("testdata", "var"), PublicAddr: ":8080", APIAddr: "0.0.0.0:8090",
 		Tokens:    []auth.Token{{Name: "ops", SHA256: "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08", Roles: []string{"read", "publish", "operate", "pull"}}},
 		FreeBytes: 512 << 20, MaxEventBytes: 65536,
-		Egress: []string{"10.1.0.0/16", "hooks.internal"}, LedgerAge: 720 * time.Hour, LedgerBytes: 1 << 30, FlowAge: 72 * time.Hour, FlowBytes: 2 << 30, RequestTimeout: 10 * time.Second,
+		Egress: []string{"10.1.0.0/16", "hooks.internal"}, LedgerAge: 720 * time.Hour, LedgerBytes: 1 << 30, FlowAge: 72 * time.Hour, FlowBytes: 2 << 30, Traces: "http://collector.internal:4318", TracesSample: 0.05, AccessLog: true, AccessSample: 0.25, RequestTimeout: 10 * time.Second,
 		Streams: stream.Options{MaxStreams: 50_000, MaxPerPrincipal: 20, MaxPerAddress: 200, MaxAge: -1, ReconnectRate: 500, WaitingBytes: 128 << 20},
 		Services: []tandem.Service{
 			{Name: "accounts", URL: "http://127.0.0.1:9000"},
@@ -97,7 +97,7 @@ func TestEveryKeyIsRead(t *testing.T) {
 	if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b tandem.Filter) bool { return a.String() == b.String() }), cmpopts.IgnoreUnexported(stream.Options{})); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
 	}
-	if len(warnings) != 1 || warnings[0].String() != `testdata/every.yaml:34:22: subscriptions.ship.topics[1]: "orders.*" matches no topic of this file` {
+	if len(warnings) != 1 || warnings[0].String() != `testdata/every.yaml:36:22: subscriptions.ship.topics[1]: "orders.*" matches no topic of this file` {
 		t.Errorf("warnings: %v", warnings)
 	}
 }
@@ -185,11 +185,11 @@ func TestFaults(t *testing.T) {
 		// Keys.
 		{"unknown key", "topics:\n  a: {retenton: 1h}", `t.yaml:2:7: topics.a: unknown key "retenton"; did you mean "retention"?`},
 		{"swapped letters", "tpoics: {}", `t.yaml:1:1: unknown key "tpoics"; did you mean "topics"?`},
-		{"strange key", "xyzzy: 1", `t.yaml:1:1: unknown key "xyzzy"; allowed: data, public, api, engine, limits, egress, ledger, flows, request, streams, services, topics, routes, sources, subscriptions`},
+		{"strange key", "xyzzy: 1", `t.yaml:1:1: unknown key "xyzzy"; allowed: data, public, api, engine, limits, egress, ledger, flows, traces, log, request, streams, services, topics, routes, sources, subscriptions`},
 		{"other case", "Topics: {}", `t.yaml:1:1: unknown key "Topics"; did you mean "topics"?`},
 		{"key twice", "data: a\ndata: b", `t.yaml:2:1: key "data" is given twice; the first is in line 1`},
 		{"name twice", "topics:\n  a:\n  a:", `t.yaml:3:3: topics: key "a" is given twice; the first is in line 2`},
-		{"merge key", "x: &x {a: 1}\ntopics: {a: {<<: *x}}", `t.yaml:1:1: unknown key "x"; allowed: data, public, api, engine, limits, egress, ledger, flows, request, streams, services, topics, routes, sources, subscriptions|t.yaml:2:14: topics.a: merge keys ("<<") are not supported; repeat the keys, or use an alias for a whole value`},
+		{"merge key", "x: &x {a: 1}\ntopics: {a: {<<: *x}}", `t.yaml:1:1: unknown key "x"; allowed: data, public, api, engine, limits, egress, ledger, flows, traces, log, request, streams, services, topics, routes, sources, subscriptions|t.yaml:2:14: topics.a: merge keys ("<<") are not supported; repeat the keys, or use an alias for a whole value`},
 		{"key of a list", "topics: {[a]: {}}", `t.yaml:1:10: topics: a key must be text, not a list`},
 		{"long key", strings.Repeat("k", 300) + ": 1", `t.yaml:1:1: a key is longer than 256 bytes`},
 		// YAML.
@@ -197,8 +197,8 @@ func TestFaults(t *testing.T) {
 		{"unclosed", "topics: {a: ", `t.yaml:1:1: not YAML: did not find expected node content`},
 		{"unknown alias", "topics: {a: *b}", `t.yaml:1:1: not YAML: unknown anchor 'b' referenced`},
 		{"two documents", "data: a\n---\ndata: b", `t.yaml:2:1: a second document begins here; a configuration is one document`},
-		{"a list", "- a", `t.yaml:1:1: must be a mapping with the keys data, public, api, engine, limits, egress, ledger, flows, request, streams, services, topics, routes, sources, subscriptions, not a list`},
-		{"text", "hello", `t.yaml:1:1: must be a mapping with the keys data, public, api, engine, limits, egress, ledger, flows, request, streams, services, topics, routes, sources, subscriptions, not "hello"`},
+		{"a list", "- a", `t.yaml:1:1: must be a mapping with the keys data, public, api, engine, limits, egress, ledger, flows, traces, log, request, streams, services, topics, routes, sources, subscriptions, not a list`},
+		{"text", "hello", `t.yaml:1:1: must be a mapping with the keys data, public, api, engine, limits, egress, ledger, flows, traces, log, request, streams, services, topics, routes, sources, subscriptions, not "hello"`},
 		// Types.
 		{"number for text", "data: 12", `t.yaml:1:7: data: must be text, not the number 12; put it in quotes: "12"`},
 		{"nothing for text", "data:", `t.yaml:1:6: data: has no value`},
@@ -329,6 +329,9 @@ func TestFaults(t *testing.T) {
 		{"wrong url", "topics: {a: }\nsubscriptions: {s: {topics: [a], url: \"ftp://c\"}}", `t.yaml:2:39: subscriptions.s.url: must be a URL such as http://127.0.0.1:9000`},
 		{"endless rate", "topics: {a: }\nsubscriptions: {s: {topics: [a], url: \"http://c\", rate: 2000000}}", `t.yaml:2:57: subscriptions.s.rate: must be from 0.001 to 1000000 events a second`},
 		{"batch size alone", "topics: {a: }\nsubscriptions: {s: {topics: [a], url: \"http://c\", batchSize: 5}}", `t.yaml:2:62: subscriptions.s.batchSize: goes with content: batch, or amqp`},
+		{"traces", "traces: {otlp: collector:4318, sample: -1}", `t.yaml:1:16: traces.otlp: must be a URL such as http://127.0.0.1:9000|t.yaml:1:40: traces.sample: must be a number from 0 to 1, such as 0.1, not the number -1`},
+		{"log", "log: {access: 1, sample: 50%}", `t.yaml:1:15: log.access: must be true or false, not the number 1|t.yaml:1:26: log.sample: must be a number from 0 to 1, such as 0.1, not "50%"`},
+		{"log share", "log: {access: true, sample: 1.5}", `t.yaml:1:29: log.sample: must be a number from 0 to 1, such as 0.1, not the number 1.5`},
 		{"flows", "flows: {age: forever, size: -1}", `t.yaml:1:14: flows.age: must be above zero, not forever|t.yaml:1:29: flows.size: must not be negative; 0 keeps no index of flows`},
 		{"ledger", "ledger: {age: forever, size: -1}", `t.yaml:1:15: ledger.age: must be above zero, not forever|t.yaml:1:30: ledger.size: must not be negative; 0 keeps no ledger`},
 		{"backoff", "topics: {a: }\nsubscriptions: {s: {topics: [a], url: \"http://c\", backoff: {base: 1m, max: 1s}}}", `t.yaml:2:60: subscriptions.s.backoff: base 1m0s is above max 1s`},

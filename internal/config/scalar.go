@@ -56,6 +56,18 @@ func (p *parser) integer(v value, into *int, low, high int) bool {
 	return true
 }
 
+// share reads a number from 0 to 1.
+func (p *parser) share(v value, into *float64) bool {
+	n, err := strconv.ParseFloat(v.node.Value, 64)
+	tag := v.node.ShortTag()
+	if v.node.Kind != yaml.ScalarNode || tag != "!!int" && tag != "!!float" || err != nil || !(n >= 0 && n <= 1) {
+		p.bad(v, "must be a number from 0 to 1, such as 0.1, not %s", kind(v.node))
+		return false
+	}
+	*into = n
+	return true
+}
+
 func (p *parser) boolean(v value, into *bool) bool {
 	if v.node.Kind != yaml.ScalarNode || v.node.ShortTag() != "!!bool" || v.node.Decode(into) != nil {
 		p.bad(v, "must be true or false, not %s", kind(v.node))

@@ -118,7 +118,7 @@ func (s *subscription) publish(jobs []*job) {
 
 func (t *amqpTarget) message(j *job) (amqp.Message, error) {
 	return t.encode(&amqp.Attempt{Record: j.rec, ID: webhookID(j), Subscription: j.sender(), Replay: j.replay(), Attempt: j.attempt,
-		MaxAttempts: j.policy.attempts})
+		MaxAttempts: j.policy.attempts, TraceParent: j.trace})
 }
 
 func (t *amqpTarget) encode(a *amqp.Attempt) (amqp.Message, error) {

@@ -130,6 +130,7 @@ func (s *subscription) finishJob(j *job) {
 		d.single = d.single || j.single
 		d.learn(j)
 	}
+	s.m.left(j, &j.result)
 	s.finish(d, j.result)
 }
 

@@ -67,7 +67,10 @@ func (s *subscription) sendBatch(target *webhook.Target, jobs []*job) {
 	for i, j := range jobs {
 		messages[i] = j.message()
 	}
+	messages[0].TraceParent = s.m.enterBatch(jobs)
+	start := time.Now()
 	a := webhook.SendBatch(s.ctx, target, messages)
+	s.m.leftBatch(jobs, messages[0].TraceParent, start, &a)
 	items, each, err := a.Results(len(jobs))
 	if each {
 		for i, j := range jobs {

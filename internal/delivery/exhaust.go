@@ -47,14 +47,15 @@ func (s *subscription) pauseBefore(d *delivery) {
 	s.unretry(d)
 	s.makeReady(d)
 	s.putEffort(d)
+	flow := flowOf(d.rec)
 	if d.home != homeLog {
 		d.rec = nil
 	}
-	s.pause("the event " + d.position().String() + " used up its attempts: " + d.detail)
+	s.pause("the event "+d.position().String()+" used up its attempts: "+d.detail, flow)
 }
 
-// pause stops the subscription until it is resumed.
-func (s *subscription) pause(reason string) {
+// pause stops the subscription until it is resumed, because of an event of flow.
+func (s *subscription) pause(reason, flow string) {
 	if s.config.Paused {
 		return
 	}
@@ -62,5 +63,5 @@ func (s *subscription) pause(reason string) {
 	s.configDirty = true
 	s.hurry()
 	s.detachAll()
-	s.m.opts.Logger.Warn("delivery: paused", "subscription", s.name, "reason", "an event used up its attempts")
+	s.m.opts.Logger.Warn("delivery: paused", "flow", flow, "subscription", s.name, "reason", "an event used up its attempts")
 }

@@ -22,6 +22,7 @@ import (
 	"github.com/tandem-hybrid/tandem/internal/amqp"
 	"github.com/tandem-hybrid/tandem/internal/chain"
 	"github.com/tandem-hybrid/tandem/internal/delivery/webhook"
+	"github.com/tandem-hybrid/tandem/internal/tracecontext"
 )
 
 // Bounds of a subscription, unless Options says otherwise.
@@ -69,6 +70,10 @@ type Options struct {
 	// tandem.DefaultLedgerAge and tandem.DefaultLedgerBytes; negative keeps none.
 	LedgerAge   time.Duration
 	LedgerBytes int64
+
+	// Sampling says whether attempts are spans, which Attempted is told of; nil is told nothing. It must not block, and keeps no reference.
+	Sampling  tracecontext.Sampling
+	Attempted func(*Attempted)
 
 	// Metrics takes the metrics of all subscriptions while the Manager runs. Nil means none.
 	Metrics prometheus.Registerer

@@ -1,12 +1,14 @@
 package delivery
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog"
 	"github.com/tandem-hybrid/tandem/internal/delivery/webhook"
+	"github.com/tandem-hybrid/tandem/internal/tracecontext"
 )
 
 // replies returns the events of an answer, ready to be stored: none when it does not claim to be CloudEvents. An error makes
@@ -89,9 +91,7 @@ func derive(e *tandem.Event, j *job, index int, ruled bool) error {
 	m.Producer, m.Route = j.name, ""
 	inherit(&m.Flow, cause.Meta.Flow)
 	inherit(&m.Operation, cause.Meta.Operation)
-	if m.TraceParent == "" {
-		m.TraceParent, m.TraceState = cause.Meta.TraceParent, cause.Meta.TraceState
-	}
+	tracecontext.Adopt(m, cmp.Or(j.trace, cause.Meta.TraceParent), cause.Meta.TraceState)
 	m.Key = ""
 	if e.Subject == "" && !ruled {
 		m.Key = cause.Ordering()

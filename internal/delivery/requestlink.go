@@ -122,14 +122,17 @@ func (l *requestLink) send(ctx context.Context, j *job) chain.Answer {
 		s.requestEnded(j, &r)
 		return chain.Answer{Outcome: tandem.LinkUnavailable, Reason: "it has no target", Detail: r.detail}
 	}
+	s.m.enter(j)
 	m := j.message()
 	m.MaxAttempts, m.Unstored = 1, true
+	began := time.Now()
 	got := webhook.Send(ctx, target, &m)
 	r := s.judge(j, &got)
 	if got.Err != nil && !got.Timeout && ctx.Err() != nil {
 		r.verdict = aborted
 	}
 	s.requestEnded(j, &r)
+	s.m.left(j, &result{verdict: r.verdict, at: began, status: r.status, took: got.Took})
 	return chain.Answer{Outcome: linkOutcome(r.verdict, &got), Reason: l.reasonOf(&r, &got), Detail: r.detail, Status: got.Status, Took: got.Took,
 		Replies: r.replies, RetryAfter: r.retryAfter}
 }

@@ -14,6 +14,7 @@ type job struct {
 	d       *delivery        // only what does not change: its place, epoch and names
 	rec     *tandem.Record   // nil to be fetched
 	bytes   int              // of the record that it was fetched from
+	trace   string           // traceparent of the attempt, if it is a span
 	history []tandem.Attempt // of a dead letter, before it was redriven
 	row     uint64           // of that: the segment of its row
 	name    string
@@ -138,12 +139,13 @@ func (s *subscription) prepare(ctx context.Context, j *job) (result, bool) {
 	case j.decl.Pull != nil && !j.leased:
 		return result{verdict: aborted, at: time.Now(), detail: "not sent, since the subscription is pulled now"}, false
 	}
+	s.m.enter(j)
 	return result{}, true
 }
 
 func (j *job) message() webhook.Message {
 	return webhook.Message{Record: j.rec, Subscription: j.sender(), Replay: j.replay(), Attempt: j.attempt, MaxAttempts: j.policy.attempts,
-		ID: webhookID(j)}
+		ID: webhookID(j), TraceParent: j.trace}
 }
 
 // judge turns an answer into a result.

@@ -1,6 +1,8 @@
 package delivery
 
 import (
+	"context"
+	"log/slog"
 	"strconv"
 	"time"
 
@@ -12,6 +14,7 @@ func (s *subscription) finish(d *delivery, r result) {
 	probe := s.endProbe(d)
 	s.endLease(d)
 	s.counts.add(&r)
+	s.logAttempt(d, &r)
 	if d.stage == stageSettled {
 		return // sought over: the outcome belongs to an epoch that is gone
 	}
@@ -61,6 +64,25 @@ func (s *subscription) finish(d *delivery, r result) {
 	}
 }
 
+// logAttempt writes a line for an attempt, at level debug. What the endpoint answered is not in it.
+func (s *subscription) logAttempt(d *delivery, r *result) {
+	logger, ctx := s.m.opts.Logger, context.Background()
+	if r.at.IsZero() || int(r.verdict) >= len(resultNames) || !logger.Enabled(ctx, slog.LevelDebug) {
+		return
+	}
+	logger.LogAttrs(ctx, slog.LevelDebug, "delivery: attempt", slog.String("flow", flowOf(d.rec)), slog.String("subscription", s.name),
+		slog.String("position", d.position().String()), slog.Int("attempt", d.attempts), slog.String("result", resultNames[r.verdict]),
+		slog.Int("status", r.status), slog.Duration("took", r.took))
+}
+
+// flowOf returns the flow of an event that may not have been read.
+func flowOf(rec *tandem.Record) string {
+	if rec == nil {
+		return ""
+	}
+	return rec.Meta.Flow
+}
+
 // deliver records that the event was taken.
 func (s *subscription) deliver(d *delivery) {
 	s.delivered++
@@ -108,7 +130,7 @@ func (s *subscription) bury(d *delivery, reason string) {
 	e := s.effort(d)
 	s.recordOutcome(d, d.rec, tandem.DeliveryDead, deadReason(d, reason))
 	e.Row = d.rowAt
-	value := appendLetter(letter{effort: e, Reason: reason, At: time.Now().UTC()}, d.rec)
+	value, flow := appendLetter(letter{effort: e, Reason: reason, At: time.Now().UTC()}, d.rec), flowOf(d.rec)
 	id := d.redrive
 	if id == "" {
 		id = deadID(d.where, d.epoch)
@@ -116,7 +138,7 @@ func (s *subscription) bury(d *delivery, reason string) {
 	s.settle(d)
 	s.put(s.key(kindDead)+id, value)
 	s.countDead(1, len(value))
-	s.m.opts.Logger.Warn("delivery: dead", "subscription", s.name, "id", id, "reason", reason, "attempts", d.attempts, "status", d.status)
+	s.m.opts.Logger.Warn("delivery: dead", "flow", flow, "subscription", s.name, "id", id, "reason", reason, "attempts", d.attempts, "status", d.status)
 }
 
 func (s *subscription) countDead(n, bytes int) {

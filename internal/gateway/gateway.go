@@ -13,6 +13,7 @@ import (
 	"github.com/tandem-hybrid/tandem/eventlog/driver"
 	"github.com/tandem-hybrid/tandem/internal/chain"
 	"github.com/tandem-hybrid/tandem/internal/httpx"
+	"github.com/tandem-hybrid/tandem/internal/tracecontext"
 )
 
 // Operations are what package operation gives.
@@ -45,8 +46,9 @@ type Options struct {
 	// Through returns what carries the requests to a service over what makes its connections. Nil means just that.
 	Through func(service tandem.Service, next http.RoundTripper) http.RoundTripper
 
-	MaxEventBytes int          // default of Route.MaxBodyBytes on topic routes; zero means tandem.DefaultMaxEventBytes
-	Logger        *slog.Logger // nil means slog.Default
+	Sampling      tracecontext.Sampling // how traces begin
+	MaxEventBytes int                   // default of Route.MaxBodyBytes on topic routes; zero means tandem.DefaultMaxEventBytes
+	Logger        *slog.Logger          // nil means slog.Default
 
 	// Observe is called after every request, but for streams that go on. It must not block, and keeps no reference. Nil means nobody asks.
 	Observe func(*Observed)
@@ -57,6 +59,8 @@ type Observed struct {
 	Flow  string // empty: it matched no route
 	Began time.Time
 	Took  time.Duration
+	// TraceParent is what services were told; Parent is the span of the client, if it has one.
+	TraceParent, Parent string
 	// FlowRequest has the Match of the route, and the status, zero when the client left before there was one.
 	tandem.FlowRequest
 }
@@ -120,6 +124,7 @@ type exchange struct {
 	flow                    string
 	principal               string
 	traceParent, traceState string
+	parent                  string // span of who asked, where there is one
 
 	replied  []tandem.Event // by request links
 	body     *body          // of a request that is forwarded
@@ -153,9 +158,7 @@ func (x *exchange) observed(r *http.Request, began time.Time) *Observed {
 	if x.route != nil {
 		o.Route, o.Service = x.route.Match, x.route.Service
 	}
-	if len(x.traceParent) >= 35 {
-		o.Trace = x.traceParent[3:35]
-	}
+	o.Trace, o.TraceParent, o.Parent = tracecontext.ID(x.traceParent), x.traceParent, x.parent
 	return o
 }
 
@@ -176,11 +179,16 @@ func (x *exchange) serve(r *http.Request) error {
 	x.route = route
 	x.flow = tandem.NewID()
 	x.Header().Set(tandem.HeaderFlow, x.flow)
+	if x.traceParent, x.traceState = tracecontext.FromHeader(r.Header); x.traceParent == "" {
+		x.traceParent = x.g.opts.Sampling.Begin(x.flow)
+	} else {
+		x.parent = tracecontext.Span(x.traceParent)
+		x.traceParent = x.g.opts.Sampling.EnterRequest(x.traceParent, x.flow)
+	}
 	if err := checkOrigin(r); err != nil {
 		return err
 	}
 	r = withoutReserved(r)
-	x.traceParent, x.traceState = trace(r.Header, x.flow)
 	for i := range route.asks {
 		if passed, err := x.authorize(r, &route.asks[i]); !passed {
 			return err

@@ -1,8 +1,6 @@
 package gateway
 
 import (
-	"crypto/rand"
-	"encoding/hex"
 	"net"
 	"net/http"
 	"slices"
@@ -10,6 +8,7 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/internal/httpx"
+	"github.com/tandem-hybrid/tandem/internal/tracecontext"
 )
 
 // reserved reports whether a header field is one of Tandem's own. An underscore counts as a dash, since CGI and WSGI
@@ -113,57 +112,10 @@ func setForwarded(h http.Header, r *http.Request) {
 
 var quoted = strings.NewReplacer(`\`, `\\`, `"`, `\"`)
 
-// trace returns the W3C trace context of a request. One that is absent or invalid is begun: the trace id is that of the
-// flow, so that each leads to the other, and it is marked sampled, as a service that began it itself would by default.
-func trace(h http.Header, flow string) (parent, state string) {
-	if v := h["Traceparent"]; len(v) == 1 && validTraceParent(v[0]) {
-		if state = strings.Join(h["Tracestate"], ","); !validTraceState(state) {
-			state = ""
-		}
-		return v[0], state
-	}
-	var span [8]byte
-	rand.Read(span[:])
-	span[0] |= 1 // a span id of zeros is invalid
-	return "00-" + strings.ReplaceAll(flow, "-", "") + "-" + hex.EncodeToString(span[:]) + "-01", ""
-}
-
-// validTraceState keeps out what an event could not carry: a request does not fail for its trace (W3C Trace Context,
-// section 3.3.1: a tracestate that cannot be read is dropped).
-func validTraceState(s string) bool {
-	for i := range len(s) {
-		if s[i] < ' ' || s[i] >= 0x7f {
-			return false
-		}
-	}
-	return len(s) <= tandem.MaxAttributeBytes
-}
-
-// maxTraceParent leaves later versions as much again as there is now.
-const maxTraceParent = 110
-
-// validTraceParent follows W3C Trace Context, section 3.2.2. Later versions may have more behind the flags.
-func validTraceParent(s string) bool {
-	if !validTraceState(s) || len(s) > maxTraceParent || len(s) < 55 || len(s) > 55 && (s[:2] == "00" || s[55] != '-') || s[2] != '-' || s[35] != '-' || s[52] != '-' {
-		return false
-	}
-	for _, part := range [...]string{s[:2], s[3:35], s[36:52], s[53:55]} {
-		if strings.Trim(part, "0123456789abcdef") != "" {
-			return false
-		}
-	}
-	return s[:2] != "ff" && strings.Trim(s[3:35], "0") != "" && strings.Trim(s[36:52], "0") != ""
-}
-
 // stamp puts on a request to a service what Tandem knows of it.
 func (x *exchange) stamp(h http.Header) {
 	h.Set(tandem.HeaderFlow, x.flow)
-	h.Set("Traceparent", x.traceParent)
-	if x.traceState != "" {
-		h.Set("Tracestate", x.traceState)
-	} else {
-		h.Del("Tracestate")
-	}
+	tracecontext.Set(h, x.traceParent, x.traceState)
 	if x.principal != "" {
 		h.Set(tandem.HeaderPrincipal, x.principal)
 	}

@@ -84,7 +84,7 @@ func (x *exchange) topicGone(err error) error {
 	if tandem.CodeOf(err) != tandem.CodeNotFound {
 		return err
 	}
-	x.g.opts.Logger.Error("a topic of a route is not there", "route", x.route.Match, "error", err)
+	x.g.opts.Logger.Error("a topic of a route is not there", "route", x.route.Match, "flow", x.flow, "error", err)
 	return tandem.Errorf(tandem.CodeUnavailable, "a topic of this route is not there")
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog"
+	"github.com/tandem-hybrid/tandem/internal/tracecontext"
 )
 
 func receiptOf(t *testing.T, a answer) (r publicReceipt) {
@@ -51,7 +52,7 @@ func TestPublish(t *testing.T) {
 			t.Errorf("%s is %q, want %q", what, got[0], got[1])
 		}
 	}
-	if !validTraceParent(ev.Meta.TraceParent) || ev.Time == "" {
+	if ev.Meta.TraceParent != tracecontext.Begin(ev.Meta.Flow) || ev.Time == "" {
 		t.Errorf("trace %q, time %q", ev.Meta.TraceParent, ev.Time)
 	}
 }

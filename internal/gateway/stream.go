@@ -8,6 +8,7 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/internal/browser"
+	"github.com/tandem-hybrid/tandem/internal/tracecontext"
 )
 
 // stream hands out events.
@@ -18,8 +19,10 @@ func (x *exchange) stream(r *http.Request) error {
 	}
 	ask := tandem.StreamRequest{Topics: x.route.Stream.Topics, Filter: filter, Principal: x.principal, Slow: x.route.Stream.Slow, Public: true}
 	if x.route.Stream.Publish != nil {
-		// The stream outlives the request: it keeps no more of it than it needs.
-		own := &exchange{g: x.g, route: x.route, principal: x.principal, params: x.params, traceParent: x.traceParent, traceState: x.traceState}
+		// The stream outlives the request: it keeps no more of it than it needs. What it publishes is in the trace of the client, if it
+		// has one; else each event is a flow and begins a trace of its own.
+		own := &exchange{g: x.g, route: x.route, principal: x.principal, params: x.params}
+		own.traceParent, own.traceState = tracecontext.FromHeader(r.Header)
 		ask.Publish = own.publishEach
 	}
 	x.g.opts.Streams.Serve(x, r, ask)

@@ -50,7 +50,7 @@ func Recovered(logger *slog.Logger, w *Recorder, r *http.Request) {
 	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(v)
 	}
-	logger.Error("a handler panicked", "method", r.Method, "path", r.URL.Path, "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
+	logger.Error("a handler panicked", "method", r.Method, "path", r.URL.Path, "flow", w.Header().Get(tandem.HeaderFlow), "panic", fmt.Sprint(v), "stack", string(debug.Stack()))
 	if w.Status != 0 {
 		panic(http.ErrAbortHandler)
 	}

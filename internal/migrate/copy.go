@@ -95,7 +95,7 @@ func (w *writer) full(next *tandem.Record) bool {
 
 // add takes an event in. Code: TooLarge.
 func (w *writer) add(p *part, rec *tandem.Record) error {
-	size := eventlog.SizeOf(&rec.Event)
+	size := eventlog.SizeOf(&rec.Event) + len(rec.Event.Meta.TraceParent)
 	if limit := w.m.to.Info().MaxEventBytes; limit > 0 && size > limit {
 		return tandem.Errorf(tandem.CodeTooLarge, "event %s has %d bytes, and the target takes %d", rec.Position, size, limit).
 			WithHint("raise the limit of the target")

@@ -20,15 +20,16 @@ var rows = [][]string{
 	{"server"},
 	{"internal/api", "internal/gateway", "internal/operation", "internal/delivery", "internal/source", "internal/stream", "internal/health", "internal/flow", "internal/contract", "internal/console", "internal/migrate"},
 	{"internal/auth", "internal/browser"}, // who calls: the rooms ask it, it asks nobody; the module that pages load
+	{"internal/otlp"},                     // spans to a collector
 	{"internal/httpx", "internal/condition", "internal/match", "internal/amqp", "internal/chain"}, // problems and JSON over HTTP; the conditions of filters; an index of filters; RabbitMQ; request chains
 	{"eventlog/memlog", "eventlog/pebblelog", "eventlog/kafkalog", "eventlog/natslog", "eventlog/drivertest"},
 	{"eventlog"},
 	{"eventlog/stateindex", "eventlog/idindex", "eventlog/flowindex"}, // what a process knows beside its engine: its state in order of keys, the ids it has read, where flows lie
 	{"eventlog/internal/localstore"},
 	{"eventlog/driver"},
-	{"client", "outbox"},   // link nothing but the words
-	{"internal/websocket"}, // bytes of frames, and one codec for both ends
-	{"internal/offsetmap"}, // where the events of a log lie in another one: the log reads it, migrate writes it
+	{"client", "outbox"},                            // link nothing but the words
+	{"internal/websocket", "internal/tracecontext"}, // bytes of frames, and one codec for both ends; W3C trace context
+	{"internal/offsetmap"},                          // where the events of a log lie in another one: the log reads it, migrate writes it
 	{"."},
 	{"internal/percent"}, // how headers carry what is no ASCII: on HTTP by the words themselves, on NATS by its engine
 }
@@ -130,7 +131,10 @@ func TestImportsPointDown(t *testing.T) {
 func TestClientsLinkNoEngineAndNoParser(t *testing.T) {
 	for _, p := range list(t, module+"/client", module+"/outbox", module) {
 		for _, dep := range p.Deps {
-			if dep == module+"/internal/percent" || p.ImportPath == module+"/client" && dep == module+"/internal/websocket" {
+			switch {
+			case dep == module+"/internal/percent",
+				p.ImportPath == module+"/client" && dep == module+"/internal/websocket",
+				p.ImportPath == module+"/outbox" && dep == module+"/internal/tracecontext":
 				continue // one codec for both ends
 			}
 			// Filters are compiled by the server alone: their parsers are larger than the client.

@@ -23,7 +23,10 @@ const (
 )
 
 // Published is a message that the broker was sent.
-type Published struct{ Exchange, RoutingKey, Body string }
+type Published struct {
+	Exchange, RoutingKey, Body string
+	Header                     string // as it came: properties and headers
+}
 
 // Broker answers as its fields say. They are set before New's first connection, or by Set.
 type Broker struct {

@@ -193,6 +193,7 @@ func (c *conn) closeChannel(ch, class, method, code uint16, text string) {
 func (c *conn) published(x *channel) bool {
 	x.tag++
 	m := x.incoming
+	m.Header = string(x.header)
 	rules := c.b.rulesNow()
 	c.b.mu.Lock()
 	c.b.published = append(c.b.published, m)

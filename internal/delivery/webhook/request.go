@@ -2,6 +2,7 @@ package webhook
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"io"
 	"maps"
@@ -79,7 +80,7 @@ func single(t *Target, m *Message, now time.Time) (http.Header, []byte) {
 	f.set(tandem.HeaderMaxAttempts, strconv.Itoa(m.MaxAttempts))
 	f.set(tandem.HeaderSubscription, m.Subscription)
 	f.replay(m)
-	f.set(headerTraceParent, rec.Meta.TraceParent)
+	f.set(headerTraceParent, cmp.Or(m.TraceParent, rec.Meta.TraceParent))
 	f.set(headerTraceState, rec.Meta.TraceState)
 	f.finish(t, m.ID, m.Test, body, now)
 	return f.h, body
@@ -110,6 +111,7 @@ func batch(t *Target, all []Message, now time.Time) (http.Header, []byte) {
 	f.set(tandem.HeaderMaxAttempts, strconv.Itoa(all[0].MaxAttempts))
 	f.set(tandem.HeaderSubscription, all[0].Subscription)
 	f.replay(&all[0])
+	f.set(headerTraceParent, all[0].TraceParent)
 	// The same events in the same order are the same message.
 	f.finish(t, "msg_"+tandem.DerivedID(ids...), all[0].Test, body, now)
 	return f.h, body

@@ -46,8 +46,9 @@ type Message struct {
 	Replay       int // number of the replay that it is part of; zero for none
 	Attempt      int // from 1
 	MaxAttempts  int
-	Unstored     bool // the event has a topic, and no place in it yet
-	Test         bool // marked as one that is no delivery
+	TraceParent  string // of the request, in place of that of the event; empty for none. A batch has that of its first message
+	Unstored     bool   // the event has a topic, and no place in it yet
+	Test         bool   // marked as one that is no delivery
 }
 
 // Answer is what came back: either Err, or a status with what followed.
