@@ -114,6 +114,14 @@ type measuring struct {
 	heap   int64
 }
 
+func (*measuring) Explain(context.Context, tandem.Position, string) ([]tandem.Reason, error) {
+	return nil, nil
+}
+
+func (*measuring) ExplainCalls(context.Context, string, string) ([]tandem.Reason, error) {
+	return nil, nil
+}
+
 func (m *measuring) DeliveriesAt(_ context.Context, at tandem.Position) ([]tandem.Delivery, error) {
 	if at.Offset == m.offset {
 		m.heap = heap()
