@@ -39,7 +39,7 @@ $(BIN)/golangci-lint:
 
 .PHONY: race
 race: ## the tests under the race detector (needs a C compiler)
-	CGO_ENABLED=1 $(GO) test -race -timeout 15m ./...
+	CGO_ENABLED=1 $(GO) test -race -timeout 25m ./...
 
 .PHONY: interop
 interop: ## clients nobody here wrote: CloudEvents SDKs and conformance, npm eventsource, ws, standardwebhooks and svix, curl, a browser, proxies (needs node, npm, curl; chromium, nginx and haproxy for what they are asked)
