@@ -216,6 +216,10 @@ func fakeCompile(dialect, text string) (tandem.Condition, error) {
 type typeIs string
 
 func (c typeIs) Match(e *tandem.Event) bool { return e.Type == string(c) }
+func (c typeIs) Clause(*tandem.Event) tandem.FilterClause {
+	return tandem.FilterClause{Text: string(c)}
+}
+
 func (c typeIs) Bounds() []tandem.Bound {
 	return []tandem.Bound{{Attribute: "type", Values: []string{string(c)}}}
 }

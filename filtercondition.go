@@ -12,6 +12,8 @@ type Condition interface {
 	Match(e *Event) bool
 	// Bounds returns what every event that it matches has, as Filter.Bounds does.
 	Bounds() []Bound
+	// Clause returns the first part of the condition that an event does not meet, or all of it if it meets it, and what that part looks at.
+	Clause(e *Event) FilterClause
 }
 
 // Bind returns f with its conditions compiled: compile gets "sql" or "cel" and the text, and its errors say where in the text

@@ -127,6 +127,7 @@ func start(ctx context.Context, opts Options, s *Server) (_ *running, err error)
 		Services:    r.declarations.Service,
 		Through:     r.health.Through,
 		Healthy:     r.health.Healthy,
+		Principal:   func(ctx context.Context) string { return auth.From(ctx).Name },
 		Secrets:     opts.Secrets,
 		Chain:       r.chain,
 		Egress:      opts.Egress,

@@ -42,6 +42,7 @@ type cli struct {
 	Pull          pullCmd           `cmd:"" help:"Lease events of a subscription that is pulled."`
 	Deliveries    deliveriesCmd     `cmd:"" help:"Show what became of events, on which attempt, and why not."`
 	Flow          flowCmd           `cmd:"" help:"Show what one cause set off, as a tree with times."`
+	Explain       explainCmd        `cmd:"" help:"Say why an event arrived or did not."`
 	DeadLetters   deadLettersCmd    `cmd:"" name:"dead-letters" help:"List, show, redrive and discard what could not be delivered."`
 	Migrate       migrateCmd        `cmd:"" help:"Copy everything to another engine, with the places of all who read."`
 	Relay         relayCmd          `cmd:"" help:"Publish what services write to an outbox in PostgreSQL."`

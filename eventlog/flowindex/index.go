@@ -37,12 +37,12 @@ type Progress struct {
 
 // Index is open. All methods are safe for concurrent use.
 type Index struct {
-	db   *pebble.DB
+	db   *localstore.DB
 	opts Options
 
 	mu      sync.Mutex // guards what follows
 	gens    []generation
-	dropped int64 // end of the last generation that was dropped, in milliseconds since 1970
+	dropped int64 // no event that was accepted from then on was dropped, in milliseconds since 1970
 	parts   map[partition]Progress
 	names   map[driver.ID]string
 	// What was added a moment ago, so that what follows from it need not be written: the flow of a ref, and a pair of trace and flow.
@@ -58,7 +58,7 @@ type partition struct {
 	index int
 }
 
-const format = 1
+const format = 2
 
 // A key begins with one of these: a generation; how far a partition goes; the name of a topic; the time up to which entries were dropped; an entry, by generation and kind.
 const (
@@ -104,7 +104,7 @@ func (x *Index) restore() error {
 		k, v := it.Key(), it.Value()
 		switch k[0] {
 		case keyGeneration:
-			x.gens = append(x.gens, generation{be.Uint32(k[1:]), be.Uint16(k[5:]), be.Uint64(v)})
+			x.gens = append(x.gens, generation{be.Uint32(k[1:]), be.Uint16(k[5:]), be.Uint64(v), be.Uint64(v[8:])})
 		case keyProgress:
 			x.parts[partition{driver.ID(be.Uint64(k[1:])), int(be.Uint32(k[9:]))}] = Progress{be.Uint64(v), be.Uint64(v[8:])}
 		case keyTopic:
@@ -132,9 +132,18 @@ func (x *Index) TopicName(topic driver.ID) string {
 }
 
 // Add adds events of a partition, and notes that every event of it below next was added. It keeps no reference to them.
-func (x *Index) Add(topic driver.ID, index int, next Progress, recs []tandem.Record) error {
+// It fails while the volume is nearly full.
+func (x *Index) Add(topic driver.ID, index int, next Progress, recs []tandem.Record) (err error) {
+	if err := x.db.Room(); err != nil {
+		return fmt.Errorf("the index of flows: %w", err)
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	defer func() {
+		if err != nil {
+			clear(x.traces[:]) // those of this batch were not written
+		}
+	}()
 	w := writer{x: x, b: x.db.NewBatch(), oldest: x.opts.Now().Add(-x.opts.Age)}
 	defer w.b.Close()
 	for i := range recs {
@@ -149,7 +158,7 @@ func (x *Index) Add(topic driver.ID, index int, next Progress, recs []tandem.Rec
 	w.set(be.AppendUint32(be.AppendUint64([]byte{keyProgress}, uint64(topic)), uint32(index)), be.AppendUint64(be.AppendUint64(nil, next.Next), next.Seq))
 	for _, at := range w.touched {
 		g := &x.gens[at]
-		w.set(g.key(), be.AppendUint64(nil, g.bytes))
+		w.set(g.key(), g.value())
 	}
 	if w.err != nil {
 		return w.err

@@ -15,9 +15,10 @@ import (
 // generation is the entries of events that were accepted within a span of time, or a part of them, since none grows beyond a share of
 // Options.Bytes.
 type generation struct {
-	span  uint32 // number of the span since 1970
-	part  uint16
-	bytes uint64
+	span   uint32 // number of the span since 1970
+	part   uint16
+	bytes  uint64
+	newest uint64 // when the last of its events was accepted, in milliseconds since 1970
 }
 
 // shares is into how many generations at least the age and the bytes are divided.
@@ -30,6 +31,10 @@ func (g *generation) key() []byte { return g.append([]byte{keyGeneration}) }
 // append writes what the keys of g, and of its entries, hold of it.
 func (g *generation) append(dst []byte) []byte {
 	return binary.BigEndian.AppendUint16(binary.BigEndian.AppendUint32(dst, g.span), g.part)
+}
+
+func (g *generation) value() []byte {
+	return binary.BigEndian.AppendUint64(binary.BigEndian.AppendUint64(nil, g.bytes), g.newest)
 }
 
 func (g *generation) entries() []byte { return g.append([]byte{keyEntry}) }
@@ -63,9 +68,10 @@ func (x *Index) Sweep() error {
 		total += x.gens[i].bytes
 	}
 	oldest := x.opts.Now().Add(-x.opts.Age).UnixMilli()
-	n := 0
+	n, dropped := 0, uint64(x.dropped)
 	for n < len(x.gens) && ((int64(x.gens[n].span)+1)*x.span() <= oldest || total > uint64(x.opts.Bytes) && n < len(x.gens)-1) {
 		total -= x.gens[n].bytes
+		dropped = max(dropped, x.gens[n].newest+1)
 		n++
 	}
 	if n == 0 {
@@ -82,14 +88,13 @@ func (x *Index) Sweep() error {
 			return err
 		}
 	}
-	dropped := (int64(x.gens[n-1].span) + 1) * x.span()
-	if err := b.Set([]byte{keyDropped}, binary.BigEndian.AppendUint64(nil, uint64(dropped)), nil); err != nil {
+	if err := b.Set([]byte{keyDropped}, binary.BigEndian.AppendUint64(nil, dropped), nil); err != nil {
 		return err
 	}
 	if err := b.Commit(pebble.NoSync); err != nil {
 		return err
 	}
-	x.dropped = dropped
+	x.dropped = int64(dropped)
 	x.gens = slices.Delete(x.gens, 0, n)
 	return nil
 }
@@ -125,13 +130,15 @@ func (w *writer) add(topic driver.ID, index int, rec *tandem.Record) {
 		w.touched = append(w.touched, at)
 	}
 	g := &w.x.gens[at]
+	accepted := uint64(max(0, rec.Meta.Accepted.UnixMilli()))
+	g.newest = max(g.newest, accepted)
 	ref := tandem.Fingerprint(rec.Position.Topic, rec.Source, rec.ID)
 	flow := keyOfRecord(rec, ref)
 	place := Place{topic, index, rec.Position.Offset}
 
 	w.begin(g, kindFlow)
 	w.k = place.append(append(w.k, flow[:]...))
-	w.v = binary.AppendUvarint(append(w.v, ref[:]...), uint64(max(0, rec.Meta.Accepted.UnixMilli())))
+	w.v = binary.AppendUvarint(append(w.v, ref[:]...), accepted)
 	w.end(g)
 
 	w.begin(g, kindRef)

@@ -54,7 +54,7 @@ type Entry struct {
 
 // Index is open. All methods are safe for concurrent use.
 type Index struct {
-	db   *pebble.DB
+	db   *localstore.DB
 	opts Options
 	max  uint64 // entries
 
@@ -143,8 +143,12 @@ func (x *Index) Next(topic driver.ID, partition int) (uint64, bool) {
 	return n, ok
 }
 
-// Look judges events of a partition, remembers those that count, and notes that every event of it below next was looked at.
+// Look judges events of a partition, remembers those that count, and notes that every event of it below next was looked at. It fails while
+// the volume is nearly full.
 func (x *Index) Look(topic driver.ID, partition int, next uint64, entries []Entry) error {
+	if err := x.db.Room(); err != nil {
+		return fmt.Errorf("the index of ids: %w", err)
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	b := x.db.NewBatch()

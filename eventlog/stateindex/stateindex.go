@@ -18,7 +18,7 @@ import (
 
 // Index is open. All methods are safe for concurrent use; two Apply calls at once come in either order.
 type Index struct {
-	db *pebble.DB
+	db *localstore.DB
 }
 
 // Op puts or deletes one record.

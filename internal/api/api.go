@@ -76,6 +76,8 @@ type Flows interface {
 	Get(ctx context.Context, id string) (tandem.Flow, error)
 	List(ctx context.Context, q tandem.FlowQuery) (tandem.FlowPage, error)
 	Status(ctx context.Context) tandem.FlowIndexStatus
+	// Explain says why an event arrived or did not.
+	Explain(ctx context.Context, q tandem.ExplainQuery) (tandem.Explanation, error)
 }
 
 // Tests sends a test event to the target of a subscription. Code: Invalid for one that is pulled.
@@ -247,6 +249,9 @@ func (a *API) route(c *call) (*method, error) {
 	}
 	return m, c.who.Require(m.role)
 }
+
+// signed is the context of the request with who sent it, for what is kept of that.
+func (c *call) signed() context.Context { return auth.With(c.r.Context(), c.who) }
 
 // problem answers with what went wrong. What a client cannot have caused is logged, since the answer does not show it.
 func (a *API) problem(c *call, err error) {

@@ -38,7 +38,7 @@ func (a *API) pull(c *call) error {
 	if bad.err != nil {
 		return bad.err
 	}
-	ctx, cancel := context.WithCancel(c.r.Context())
+	ctx, cancel := context.WithCancel(c.signed())
 	defer cancel()
 	defer context.AfterFunc(a.draining, cancel)()
 	got, err := leases.Pull(ctx, c.arg, ask)
@@ -125,7 +125,7 @@ func (a *API) extend(c *call) error {
 		if bad.tokens(args.Leases); bad.err != nil {
 			return nil, bad.err
 		}
-		return leases.Extend(c.r.Context(), c.arg, args.Leases, time.Duration(args.Visibility))
+		return leases.Extend(c.signed(), c.arg, args.Leases, time.Duration(args.Visibility))
 	})
 }
 

@@ -221,6 +221,8 @@ func TestAnswersFollowTheDocument(t *testing.T) {
 		{"GET", "/v1/flows", "", "since=yesterday", "", "", 400},
 		{"GET", "/v1/flows", "", "trace=00000000000000000000000000000001", "", "", 404},
 		{"GET", "/v1/flows/{id}", "", "", "", "", 200},
+		{"GET", "/v1/explain", "", "event=1&source=a", "", "", 200},
+		{"GET", "/v1/explain", "", "position=a", "", "", 400},
 		{"GET", "/v1/status", "", "", "", "", 200},
 		{"GET", "/v1/config", "", "", "", "", 200},
 		{"POST", "/v1/config:reload", "", "", "", "", 409},
@@ -397,6 +399,15 @@ func (oneFlow) List(_ context.Context, q tandem.FlowQuery) (tandem.FlowPage, err
 
 func (oneFlow) Status(context.Context) tandem.FlowIndexStatus {
 	return tandem.FlowIndexStatus{Kept: true, Behind: 1, Lag: 1, Since: time.Unix(0, 0)}
+}
+
+func (oneFlow) Explain(_ context.Context, q tandem.ExplainQuery) (tandem.Explanation, error) {
+	at, first := time.Date(2026, 1, 31, 9, 30, 0, 0, time.UTC), tandem.Position{Topic: "orders"}
+	return tandem.Explanation{Events: []tandem.FlowEvent{{Position: first, Ref: "r", ID: q.Event}}, Searched: &tandem.Searched{Topics: 1, Since: at, Behind: 1},
+		Reasons: []tandem.Reason{{Code: tandem.WhyFilter, Sentence: "It is so.", Subscription: "pay", Position: first, Since: at, Until: at, By: "alice", NextAttempt: at,
+			Clause: &tandem.FilterClause{Dialect: "cel", Text: "true", Fault: "none", Saw: []tandem.SeenValue{{Name: "data.n", Value: "1"}, {Name: "a", Missing: true}, {Name: "b", Hidden: true}}},
+			Topics: []string{"a"}, Behind: &tandem.FlowEvent{Position: first, Ref: "r"}, Unread: 1, First: &first, Conflict: true, Detail: "why",
+			Delivery: &tandem.Delivery{Subscription: "pay", State: tandem.DeliverySkipped}, Earlier: []tandem.Delivery{{Subscription: "pay", State: tandem.DeliveryDead}}}}}, nil
 }
 
 type oneOperation struct{}

@@ -20,6 +20,7 @@ func TestDocumentHasEveryMember(t *testing.T) {
 		"Pull": tandem.PullRequest{}, "Lease": wholeLease{}, "DeliveryPage": tandem.DeliveryPage{}, "Delivery": tandem.Delivery{}, "Attempt": tandem.Attempt{},
 		"DeadLetter": tandem.DeadLetter{}, "Operation": tandem.Operation{}, "Status": status{}, "Configuration": Configuration{},
 		"Flow": tandem.Flow{}, "FlowNode": tandem.FlowNode{}, "FlowEvent": tandem.FlowEvent{}, "FlowPage": tandem.FlowPage{}, "FlowSummary": tandem.FlowSummary{},
+		"Explanation": tandem.Explanation{}, "Reason": tandem.Reason{}, "FilterClause": tandem.FilterClause{},
 		"StreamPresence": tandem.StreamPresence{}, "StreamInfo": tandem.StreamInfo{},
 	} {
 		compare(t, d, name, d.at("components", "schemas", name), reflect.TypeOf(v))

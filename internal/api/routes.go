@@ -54,6 +54,7 @@ var routes = []route{
 
 	{"GET", "/v1/flows", auth.RoleRead, (*API).listFlows},
 	{"GET", "/v1/flows/{id}", auth.RoleRead, (*API).getFlow},
+	{"GET", "/v1/explain", auth.RoleRead, (*API).explain},
 
 	{"GET", "/v1/status", auth.RoleRead, (*API).status},
 	{"GET", "/v1/config", auth.RoleRead, (*API).config},
@@ -67,7 +68,6 @@ var routes = []route{
 
 // planned are resources that a later version has. They answer 501, so that a client can tell them from a wrong path.
 var planned = []route{
-	{"GET", "/v1/explain", auth.RoleRead, (*API).unsupported},
 	{"GET", "/v1/schemas", auth.RoleRead, (*API).unsupported},
 	{"GET", "/v1/asyncapi.json", auth.RoleRead, (*API).unsupported},
 }

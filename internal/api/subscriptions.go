@@ -183,7 +183,7 @@ func (a *API) deleteSubscription(c *call) error {
 }
 
 func (a *API) pauseSubscription(c *call) error {
-	return a.command(c, func(subs Subscriptions) error { return subs.Pause(c.r.Context(), c.arg) })
+	return a.command(c, func(subs Subscriptions) error { return subs.Pause(c.signed(), c.arg) })
 }
 
 func (a *API) resumeSubscription(c *call) error {

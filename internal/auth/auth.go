@@ -150,11 +150,16 @@ func (a *Auth) Middleware(next http.Handler) http.Handler {
 			WriteProblem(w, r, err)
 			return
 		}
-		next.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), contextKey{}, id)))
+		next.ServeHTTP(w, r.WithContext(With(r.Context(), id)))
 	})
 }
 
-// From returns who sent the request of this context, the zero Identity if it did not come through Middleware.
+// With returns a context that says who sent its request (see From).
+func With(ctx context.Context, id *Identity) context.Context {
+	return context.WithValue(ctx, contextKey{}, id)
+}
+
+// From returns who sent the request of this context, the zero Identity if neither Middleware nor With has said so.
 func From(ctx context.Context) Identity {
 	if id, ok := ctx.Value(contextKey{}).(*Identity); ok {
 		return *id

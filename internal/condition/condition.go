@@ -42,7 +42,7 @@ func (c *Compiler) Compile(dialect, text string) (tandem.Condition, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &sqlCondition{x, boundsOf(x.implied())}, nil
+		return &sqlCondition{x, text, boundsOf(x.implied())}, nil
 	case "cel":
 		return c.compileCEL(text)
 	}
@@ -57,6 +57,7 @@ func faultAt(line, column int, format string, args ...any) error {
 // sqlCondition is an expression of CESQL as a filter: it matches when it has the value true, cast to a boolean.
 type sqlCondition struct {
 	x      sqlExpr
+	text   string
 	bounds []tandem.Bound
 }
 

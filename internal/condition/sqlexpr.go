@@ -60,8 +60,9 @@ func (x *sqlNegate) eval(e *tandem.Event) (sqlValue, error) {
 
 // sqlLogic is a chain of AND, OR or XOR.
 type sqlLogic struct {
-	op   string
-	kids []sqlExpr
+	op    string
+	kids  []sqlExpr
+	texts []string // of kids
 }
 
 func (x *sqlLogic) eval(e *tandem.Event) (sqlValue, error) {

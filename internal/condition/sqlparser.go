@@ -2,6 +2,7 @@ package condition
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/tandem-hybrid/tandem"
 )
@@ -69,6 +70,7 @@ func (p *sqlParser) logic() (sqlExpr, error) {
 		return nil, p.fault(p.tok.at, "is nested more than %d deep", maxSQLDepth)
 	}
 	defer func() { p.depth-- }()
+	from := p.tok.at
 	first, err := p.comparison()
 	if err != nil {
 		return nil, err
@@ -77,23 +79,27 @@ func (p *sqlParser) logic() (sqlExpr, error) {
 	if !ok {
 		return first, nil
 	}
-	kids := []sqlExpr{first}
+	kids, texts := []sqlExpr{first}, []string{p.since(from)}
 	for p.tok.is(op) {
 		if err := p.advance(); err != nil {
 			return nil, err
 		}
+		from = p.tok.at
 		kid, err := p.comparison()
 		if err != nil {
 			return nil, err
 		}
-		kids = append(kids, kid)
+		kids, texts = append(kids, kid), append(texts, p.since(from))
 	}
 	if other, mixed := p.oneOf("AND", "OR", "XOR"); mixed {
 		// They have the same precedence in CESQL and bind to the right, which is not what SQL does: nobody would mean it.
 		return nil, p.fault(p.tok.at, "%s follows %s: put parentheses around what belongs together", other, op)
 	}
-	return &sqlLogic{op: op, kids: kids}, nil
+	return &sqlLogic{op: op, kids: kids, texts: texts}, nil
 }
+
+// since returns the text from an offset to the token that is next.
+func (p *sqlParser) since(from int) string { return strings.TrimSpace(p.text[from:p.tok.at]) }
 
 func (p *sqlParser) comparison() (sqlExpr, error) {
 	return p.binary(p.sum, func(op string, x, y sqlExpr) sqlExpr { return &sqlCompare{op, x, y} }, "=", "!=", "<>", "<=", ">=", "<", ">")

@@ -1,6 +1,9 @@
 package console_test
 
 import (
+	"errors"
+	"io"
+	"mime/multipart"
 	"net/http"
 	"net/url"
 	"regexp"
@@ -309,5 +312,30 @@ func TestWhatIsNotThere(t *testing.T) {
 	}
 	if page := w.get(b, "/operations?id=nothing", 200); !strings.Contains(page, `class="problem"`) {
 		t.Error("an operation that is not there is not said to be missing")
+	}
+}
+
+// TestLoginReadsNoBodyOfAnySize sends a file to the page of the login, as somebody without a token could.
+func TestLoginReadsNoBodyOfAnySize(t *testing.T) {
+	w := newWorld(t, token("all", auth.RoleRead, auth.RolePublish, auth.RoleOperate))
+	in, out := io.Pipe()
+	form := multipart.NewWriter(out)
+	sent := make(chan bool, 1) // whether all of it was taken
+	go func() {
+		part, err := form.CreateFormFile("file", "large")
+		for n := 0; n < 64 && err == nil; n++ {
+			_, err = part.Write(make([]byte, 1<<20))
+		}
+		sent <- err == nil
+		out.CloseWithError(errors.Join(err, form.Close()))
+	}()
+	req, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, w.base+"/login?to=/topics", in)
+	req.Header.Set("Content-Type", form.FormDataContentType())
+	if page := w.do(w.browser(), req, 200); !strings.Contains(page, `value="/topics"`) {
+		t.Errorf("the page forgot where to go: %.400s", page)
+	}
+	in.Close()
+	if <-sent {
+		t.Error("64 MiB were read of who has not logged in")
 	}
 }

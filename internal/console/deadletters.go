@@ -11,8 +11,11 @@ import (
 	"github.com/tandem-hybrid/tandem"
 )
 
-// maxGrouped is how many dead letters of a subscription are looked at for their causes.
-const maxGrouped = 2000
+// maxGrouped is how many dead letters of a subscription are looked at for their causes, or fewer that hold maxGroupedBytes of data.
+const (
+	maxGrouped      = 2000
+	maxGroupedBytes = 32 << 20
+)
 
 func (v *visit) deadLetters() error {
 	rows, err := v.subscriptionRows()
@@ -80,15 +83,20 @@ type deadPage struct {
 	Next    string
 }
 
-// letters returns the dead letters of a subscription, as many as are grouped.
+// letters returns the dead letters of a subscription, as many as are grouped, without the data of their events.
 func (v *visit) letters(name string) (all []tandem.DeadLetter, more bool, err error) {
+	size := 0
 	for after := ""; ; {
 		page, next, err := v.api.DeadLetters(v.r.Context(), name, after, min(1000, maxGrouped-len(all)))
 		if err != nil {
 			return nil, false, err
 		}
+		for i := range page {
+			size += len(page[i].Event.Data)
+			page[i].Event.Data = nil
+		}
 		all = append(all, page...)
-		if next == "" || len(all) >= maxGrouped {
+		if next == "" || len(all) >= maxGrouped || size >= maxGroupedBytes {
 			return all, next != "", nil
 		}
 		after = next

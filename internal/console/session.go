@@ -1,6 +1,7 @@
 package console
 
 import (
+	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -13,12 +14,12 @@ import (
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/internal/auth"
+	"github.com/tandem-hybrid/tandem/internal/httpx"
 )
 
 const (
-	sessionCookie = "tandem_session"
-	sessionLife   = 12 * time.Hour
-	maxSessions   = 1000 // beyond it the oldest ends
+	sessionLife = 12 * time.Hour
+	maxSessions = 1000 // beyond it the oldest ends
 )
 
 // sessions are those who have logged in. Of the name of a session, which the browser holds, only the hash is kept.
@@ -74,7 +75,7 @@ func (s *sessions) end(name string) {
 
 // session returns the session of a request, if it has one. Without, its name is empty.
 func (c *Console) session(r *http.Request) (name string, pass auth.Pass, ok bool) {
-	cookie, err := r.Cookie(sessionCookie)
+	cookie, err := r.Cookie(httpx.SessionCookie)
 	if err != nil {
 		return "", pass, false
 	}
@@ -133,7 +134,8 @@ type loginPage struct{ To, Problem string }
 func (c *Console) loginPage(w http.ResponseWriter, r *http.Request, status int, problem string) {
 	name, _, _ := c.session(r)
 	v := &visit{console: c, w: w, r: r, who: new(auth.Identity), csrf: c.formSecret(name)}
-	v.show(status, "login", "Log in", loginPage{within(r.FormValue("to")), problem})
+	// Not FormValue: that reads a body of any size, into memory and files, from who has not logged in.
+	v.show(status, "login", "Log in", loginPage{within(cmp.Or(r.PostForm.Get("to"), r.URL.Query().Get("to"))), problem})
 }
 
 func (c *Console) login(w http.ResponseWriter, r *http.Request) {
@@ -168,7 +170,7 @@ func (c *Console) logout(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *Console) cookie(r *http.Request, value string, age int) *http.Cookie {
-	return &http.Cookie{Name: sessionCookie, Value: value, Path: "/", MaxAge: age, HttpOnly: true, SameSite: http.SameSiteStrictMode,
+	return &http.Cookie{Name: httpx.SessionCookie, Value: value, Path: "/", MaxAge: age, HttpOnly: true, SameSite: http.SameSiteStrictMode,
 		Secure: overTLS(r)}
 }
 

@@ -21,6 +21,8 @@ func (g *gate) Match(e *tandem.Event) bool {
 
 func (g *gate) Bounds() []tandem.Bound { return nil }
 
+func (g *gate) Clause(*tandem.Event) tandem.FilterClause { return tandem.FilterClause{} }
+
 func gated(match func(*tandem.Event)) func(string, string) (tandem.Condition, error) {
 	return func(string, string) (tandem.Condition, error) { return &gate{match}, nil }
 }

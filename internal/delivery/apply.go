@@ -29,7 +29,7 @@ func (m *Manager) Apply(ctx context.Context, declared []tandem.Subscription) err
 	if err != nil {
 		return err
 	}
-	named := map[string]bool{}
+	now, named := time.Now().UTC(), map[string]bool{}
 	order := make(map[string]int, len(declared))
 	for i := range declared {
 		named[declared[i].Name] = true
@@ -38,7 +38,7 @@ func (m *Manager) Apply(ctx context.Context, declared []tandem.Subscription) err
 	for _, s := range m.sorted() {
 		c := s.configuration()
 		if !named[s.name] && c.Owner == OwnerFile && !c.Orphan {
-			changes = append(changes, &change{s: s, mutate: func(c *config) { c.Orphan = true }})
+			changes = append(changes, &change{s: s, mutate: func(c *config) { c.Orphan, c.OrphanAt = true, now }})
 		}
 	}
 	return m.changeInOrder(ctx, changes, order)
@@ -169,11 +169,14 @@ func (m *Manager) declare(ctx context.Context, sub tandem.Subscription, owner st
 			return nil, err
 		}
 	}
+	now := time.Now().UTC()
 	ch.mutate = func(c *config) {
-		c.Owner, c.Orphan = owner, false
-		v := version{Declaration: sub, Epoch: c.Epoch, From: from, At: time.Now().UTC()}
+		c.Owner, c.Orphan, c.OrphanAt = owner, false, time.Time{}
+		v := version{Declaration: sub, Epoch: c.Epoch, From: from, At: now}
 		if !fresh {
-			c.Versions[len(c.Versions)-1] = v
+			last := &c.Versions[len(c.Versions)-1]
+			v.At = last.At // its topics and filter have been in force since then
+			*last = v
 			return
 		}
 		if len(c.Versions) >= maxVersions {

@@ -36,8 +36,13 @@ type config struct {
 	PausedFor string `json:"pausedFor,omitempty"`
 	Orphan    bool   `json:"orphan,omitempty"`
 	Disabled  string `json:"disabled,omitempty"` // why
-	Deleted   bool   `json:"deleted,omitempty"`  // what is left of it is being removed
-	Replays   int    `json:"replays,omitempty"`  // number of the newest replay of it
+	// Since when it is what it is; zero where a version of Tandem that did not note it stopped it.
+	PausedAt   time.Time `json:"pausedAt,omitzero"`
+	PausedBy   string    `json:"pausedBy,omitempty"` // who asked for it
+	OrphanAt   time.Time `json:"orphanAt,omitzero"`
+	DisabledAt time.Time `json:"disabledAt,omitzero"`
+	Deleted    bool      `json:"deleted,omitempty"` // what is left of it is being removed
+	Replays    int       `json:"replays,omitempty"` // number of the newest replay of it
 	// Moved has the migrations that it has come through, oldest first.
 	Moved []moved `json:"moved,omitempty"`
 

@@ -58,7 +58,7 @@ func (s *subscription) pause(reason string) {
 	if s.config.Paused {
 		return
 	}
-	s.config.Paused, s.config.PausedFor = true, reason
+	s.config.Paused, s.config.PausedFor, s.config.PausedAt = true, reason, time.Now().UTC()
 	s.configDirty = true
 	s.hurry()
 	s.detachAll()

@@ -25,23 +25,34 @@ func (m *Manager) DeliveriesAt(ctx context.Context, at tandem.Position) ([]tande
 		return nil, err
 	}
 	var out []tandem.Delivery
+	err = m.eachOf(ctx, at.Topic, func(s *subscription, older *past) error {
+		st, err := s.standing(ctx, older, at.Topic, w, rec)
+		out = append(out, st.rows...)
+		return tandem.Wrap("deliveries of "+s.name, err)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+// eachOf calls fn for the subscriptions that select a topic, or did in a version of their declaration that is known, in the order of their names.
+func (m *Manager) eachOf(ctx context.Context, topic string, fn func(s *subscription, older *past) error) error {
 	for _, s := range m.sorted() {
 		var older past
 		conf := s.configuration()
 		js, err := older.judges(ctx, s, &conf)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		if !slices.ContainsFunc(js, func(j judge) bool { return matchesTopic(&j.Declaration, at.Topic) }) {
+		if !slices.ContainsFunc(js, func(j judge) bool { return matchesTopic(&j.Declaration, topic) }) {
 			continue
 		}
-		rows, err := s.standing(ctx, &older, at.Topic, w, rec)
-		if err != nil {
-			return nil, tandem.Wrap("deliveries of "+s.name, err)
+		if err := fn(s, &older); err != nil {
+			return err
 		}
-		out = append(out, rows...)
 	}
-	return out, nil
+	return nil
 }
 
 // Called reports whether an event was stored after a subscription of mode request had taken it in a call.
@@ -53,10 +64,15 @@ func (m *Manager) Called(rec *tandem.Record, subscription string) bool {
 // FailedCalls returns the calls of request chains of a flow whose event was not stored, made at a time or later, as far as the ledgers go
 // back, in the order of the names of subscriptions. It looks at the first 20,000 such calls of each. Code: Unavailable.
 func (m *Manager) FailedCalls(ctx context.Context, flow string, since time.Time) ([]tandem.Delivery, error) {
+	return m.failedCalls(ctx, since, func(r *row) bool { return r.Flow == flow })
+}
+
+func (m *Manager) failedCalls(ctx context.Context, since time.Time, wanted func(*row) bool) ([]tandem.Delivery, error) {
 	var out []tandem.Delivery
 	for _, s := range m.sorted() {
 		s.mu.Lock()
-		waits := slices.ContainsFunc(s.ledger.pending, func(o outcome) bool { return o.row != nil && o.row.isRequest })
+		call := func(o outcome) bool { return o.row != nil && o.row.isRequest }
+		waits := slices.ContainsFunc(s.ledger.pending, call) || slices.ContainsFunc(s.ledger.flying, call)
 		s.mu.Unlock()
 		if waits {
 			if err := s.flush(ctx); err != nil {
@@ -78,7 +94,7 @@ func (m *Manager) FailedCalls(ctx context.Context, flow string, since time.Time)
 					bad = damaged(key, bad)
 					return false
 				}
-				if r.Flow == flow {
+				if wanted(r) {
 					out = append(out, r.delivery(s.name, where{}, 0))
 				}
 				looked++

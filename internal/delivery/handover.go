@@ -157,7 +157,7 @@ func (s *subscription) lend(ctx context.Context, b *leaseBatch) (until time.Time
 	until = now.Add(b.visibility)
 	if len(lent) > 0 {
 		s.leased += len(lent)
-		s.newHand(lent, until)
+		s.newHand(lent, until, s.m.opts.Principal(ctx))
 	}
 	return until, nonce, nil
 }

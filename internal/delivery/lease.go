@@ -12,6 +12,7 @@ import (
 // pull and not for an event. Guarded by subscription.mu.
 type hand struct {
 	until  time.Time
+	by     string      // who pulled, or extended
 	leases []*delivery // nil where one ended
 	live   int
 	index  int // in the heap of hands
@@ -52,8 +53,8 @@ func (h *handHeap) Pop() any {
 }
 
 // newHand makes a hand of leases that are in no other one.
-func (s *subscription) newHand(leases []*delivery, until time.Time) {
-	h := &hand{until: until, leases: leases, live: len(leases)}
+func (s *subscription) newHand(leases []*delivery, until time.Time, by string) {
+	h := &hand{until: until, by: by, leases: leases, live: len(leases)}
 	for i, d := range leases {
 		d.lease.hand, d.lease.slot = h, i
 	}

@@ -59,7 +59,7 @@ func (m *Manager) Extend(ctx context.Context, name string, tokens []string, visi
 			}
 		}
 		if len(all) > 0 {
-			s.newHand(all, until)
+			s.newHand(all, until, m.opts.Principal(ctx))
 		}
 	})
 }

@@ -82,10 +82,11 @@ func (a *asking) mayWant(w where, topic string, rec *tandem.Record, js judges) b
 // addStanding adds the rows of one event, as far as there is room.
 func (a *asking) addStanding(ctx context.Context, topic string, w where, rec *tandem.Record) (more bool, err error) {
 	a.looked += lookupCost
-	rows, err := a.s.standing(ctx, &a.older, topic, w, rec)
+	st, err := a.s.standing(ctx, &a.older, topic, w, rec)
 	if err != nil {
 		return false, err
 	}
+	rows := st.rows
 	for i := a.at.Skip; i < len(rows); i++ {
 		if !a.wants(&rows[i]) {
 			continue

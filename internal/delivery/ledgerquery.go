@@ -75,7 +75,8 @@ func (m *Manager) deliveriesAt(ctx context.Context, s *subscription, p tandem.Po
 			return nil, none
 		}
 	}
-	return s.standing(ctx, &past{}, p.Topic, w, rec)
+	st, err := s.standing(ctx, &past{}, p.Topic, w, rec)
+	return st.rows, err
 }
 
 // phase is a part of the way through a query.

@@ -52,6 +52,8 @@ type Options struct {
 
 	// Through returns what carries the requests to a service over what makes its connections. Nil means just that.
 	Through func(service tandem.Service, next http.RoundTripper) http.RoundTripper
+	// Principal names who sent the request of a context, for explanations. Nil means that nobody has a name.
+	Principal func(ctx context.Context) string
 	// Healthy reports whether a service takes requests, and if not, why: then it counts as an endpoint that fails, and only probes are sent.
 	// It must be cheap, and its change be told by Recovered. Nil means they all do.
 	Healthy func(service string) (ok bool, reason string)
@@ -140,6 +142,9 @@ func New(log *eventlog.Log, opts Options) *Manager {
 	}
 	if opts.Healthy == nil {
 		opts.Healthy = func(string) (bool, string) { return true, "" }
+	}
+	if opts.Principal == nil {
+		opts.Principal = func(context.Context) string { return "" }
 	}
 	if opts.Logger == nil {
 		opts.Logger = slog.Default()

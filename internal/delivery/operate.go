@@ -2,6 +2,7 @@ package delivery
 
 import (
 	"context"
+	"time"
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog"
@@ -60,9 +61,14 @@ func (m *Manager) erase(ctx context.Context, name string) error {
 	return tandem.Wrap("remove subscription "+name, err)
 }
 
-// Pause lets nothing more be sent; what is under way finishes. Codes: NotFound, Unavailable.
+// Pause lets nothing more be sent; what is under way finishes. When and by whom is kept, of the first time. Codes: NotFound, Unavailable.
 func (m *Manager) Pause(ctx context.Context, name string) error {
-	return m.update(ctx, name, func(c *config) error { return nil }, func(c *config) { c.Paused = true })
+	now, by := time.Now().UTC(), m.opts.Principal(ctx)
+	return m.update(ctx, name, func(c *config) error { return nil }, func(c *config) {
+		if !c.Paused {
+			c.Paused, c.PausedAt, c.PausedBy = true, now, by
+		}
+	})
 }
 
 // Resume undoes Pause, and lets a subscription go on that an endpoint's answer has disabled. Codes: NotFound, Conflict (the
@@ -74,7 +80,10 @@ func (m *Manager) Resume(ctx context.Context, name string) error {
 				WithHint("declare it again, or delete it")
 		}
 		return nil
-	}, func(c *config) { c.Paused, c.PausedFor, c.Disabled = false, "", "" })
+	}, func(c *config) {
+		c.Paused, c.PausedFor, c.PausedAt, c.PausedBy = false, "", time.Time{}, ""
+		c.Disabled, c.DisabledAt = "", time.Time{}
+	})
 }
 
 func (m *Manager) update(ctx context.Context, name string, allow func(*config) error, mutate func(*config)) error {

@@ -139,7 +139,7 @@ func (s *subscription) disable(reason, detail string) {
 	if s.config.Disabled != "" {
 		return
 	}
-	s.config.Disabled = reason + ": " + detail
+	s.config.Disabled, s.config.DisabledAt = reason+": "+detail, time.Now().UTC()
 	s.configDirty = true
 	s.hurry()
 	s.detachAll()

@@ -20,19 +20,23 @@ type view struct {
 	beyond  bool // a replay ends before it
 	pending bool // an outcome is being stored
 	rows    []tandem.Delivery
+	facts   []fact // of rows
+	stop    stop
+	next    uint64 // where reading goes on in the partition of the place
 }
 
 func (s *subscription) view(w where) view {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	v := view{config: s.config, horizon: s.ledger.horizon, off: s.ledger.off, beyond: s.beyond(w.topic, w.part, w.offset), why: s.standsStill()}
+	v := view{config: s.config, horizon: s.ledger.horizon, off: s.ledger.off, beyond: s.beyond(w.topic, w.part, w.offset), why: s.standsStill(),
+		stop: s.stop()}
 	if t := s.tracks[w.topic]; t != nil && w.part < len(t.parts) {
-		next, _ := t.parts[w.part].place()
-		v.read = w.offset < next
+		v.next, _ = t.parts[w.part].place()
+		v.read = w.offset < v.next
 	}
 	s.eachOpen(func(d *delivery) {
 		if d.where == w {
-			v.rows = append(v.rows, s.describe(d))
+			v.rows, v.facts = append(v.rows, s.describe(d)), append(v.facts, s.fact(d))
 		}
 	})
 	for _, all := range [][]outcome{s.ledger.pending, s.ledger.flying} {
@@ -127,19 +131,27 @@ func (h *horizon) isKnown(rec *tandem.Record) bool {
 	return h.Whole || rec != nil && !rec.Meta.Accepted.Before(h.Since)
 }
 
-// standing returns how the delivery of one event stands, and after that the outcomes that it got in other epochs, newest first. rec is
-// nil when the event is not stored any more.
-func (s *subscription) standing(ctx context.Context, older *past, topic string, w where, rec *tandem.Record) ([]tandem.Delivery, error) {
+// standing is how the delivery of one event stands.
+type standing struct {
+	view   view
+	judges judges
+	code   string // why the first row stands so, "" where its state says it
+	// rows are how it stands, at least one, and after that the outcomes that it got in other epochs, newest first.
+	rows []tandem.Delivery
+}
+
+// standing returns how the delivery of one event stands. rec is nil when the event is not stored any more.
+func (s *subscription) standing(ctx context.Context, older *past, topic string, w where, rec *tandem.Record) (st standing, err error) {
 	v := s.view(w)
 	if v.pending {
 		if err := s.flush(ctx); err != nil {
-			return nil, tandem.Wrap("store the outcome that is asked for", err)
+			return st, tandem.Wrap("store the outcome that is asked for", err)
 		}
 		v = s.view(w)
 	}
 	outcomes, err := s.lookup(ctx, w)
 	if err != nil {
-		return nil, err
+		return st, err
 	}
 	rows := v.rows
 	for i := range outcomes {
@@ -153,7 +165,7 @@ func (s *subscription) standing(ctx context.Context, older *past, topic string, 
 		rows = append(rows, f.Delivery)
 	}
 	if rows, err = s.addLetters(ctx, w, rows); err != nil {
-		return nil, err
+		return st, err
 	}
 	// What a seek went over in one epoch may have been delivered in an earlier one: that says more.
 	slices.SortStableFunc(rows, func(a, b tandem.Delivery) int {
@@ -161,7 +173,7 @@ func (s *subscription) standing(ctx context.Context, older *past, topic string, 
 	})
 	js, err := older.judges(ctx, s, &v.config)
 	if err != nil {
-		return nil, err
+		return st, err
 	}
 	if !hasEpoch(rows, v.config.Epoch) {
 		passed := rec != nil && len(rows) > 0 && rows[0].State == tandem.DeliveryPassed
@@ -169,12 +181,12 @@ func (s *subscription) standing(ctx context.Context, older *past, topic string, 
 		if passed {
 			outcomes = nil // the declarations may say more
 		}
-		first, err := s.infer(ctx, &v, js, topic, w, rec, outcomes)
+		first, code, err := s.infer(ctx, &v, js, topic, w, rec, outcomes)
 		if err != nil {
-			return nil, err
+			return st, err
 		}
 		if first != nil && !(passed && first.State == tandem.DeliveryPassed) {
-			rows = slices.Insert(rows, 0, *first)
+			rows, st.code = slices.Insert(rows, 0, *first), code
 		}
 	}
 	for i := range rows {
@@ -187,7 +199,8 @@ func (s *subscription) standing(ctx context.Context, older *past, topic string, 
 			d.Version = j.number
 		}
 	}
-	return rows, nil
+	st.view, st.judges, st.rows = v, js, rows
+	return st, nil
 }
 
 func passedRank(d *tandem.Delivery) int {
@@ -245,12 +258,12 @@ func (s *subscription) addLetters(ctx context.Context, w where, rows []tandem.De
 }
 
 // infer returns what follows for a place from the declarations and the ranges, where the current epoch has no row of it; nil when the
-// outcome of an earlier epoch says it.
-func (s *subscription) infer(ctx context.Context, v *view, js judges, topic string, w where, rec *tandem.Record, outcomes []tandem.Delivery) (*tandem.Delivery, error) {
+// outcome of an earlier epoch says it. The code says why, where the state alone does not.
+func (s *subscription) infer(ctx context.Context, v *view, js judges, topic string, w where, rec *tandem.Record, outcomes []tandem.Delivery) (_ *tandem.Delivery, code string, _ error) {
 	d := &tandem.Delivery{Subscription: s.name, Epoch: v.config.Epoch, Position: tandem.Position{Topic: topic, Partition: w.part, Offset: w.offset}}
-	say := func(state, reason string, args ...any) (*tandem.Delivery, error) {
+	say := func(code, state, reason string, args ...any) (*tandem.Delivery, string, error) {
 		d.State, d.Reason = state, fmt.Sprintf(reason, args...)
-		return d, nil
+		return d, code, nil
 	}
 	j, current := js.of(v.config.Epoch, w)
 	unread := current && !v.read && j.selects(topic, rec)
@@ -261,12 +274,12 @@ func (s *subscription) infer(ctx context.Context, v *view, js judges, topic stri
 			}
 			r, ok, err := s.lookupRange(ctx, epoch, w)
 			if err != nil || ok && (len(outcomes) == 0 || r.State != tandem.DeliveryPassed) {
-				return &r, err
+				return &r, "", err
 			}
 		}
 	}
 	if len(outcomes) > 0 && (!current || rec == nil && !unread) {
-		return nil, nil // the epoch began after it, or after it was gone
+		return nil, "", nil // the epoch began after it, or after it was gone
 	}
 	for i := len(js) - 1; i >= 0 && !current; i-- { // the newest epoch that read so far back
 		var ok bool
@@ -277,36 +290,36 @@ func (s *subscription) infer(ctx context.Context, v *view, js judges, topic stri
 	}
 	switch {
 	case j.version == nil && !js.whole():
-		return say(tandem.DeliveryUnknown, "the ledger does not go back to the declaration of that time")
+		return say(tandem.WhyUnknown, tandem.DeliveryUnknown, "the ledger does not go back to the declaration of that time")
 	case j.version == nil && !js[0].selects(topic, nil):
-		return say(tandem.DeliverySkipped, "the topics of the subscription do not match")
+		return say(tandem.WhyTopics, tandem.DeliverySkipped, "the topics of the subscription do not match")
 	case j.version == nil:
-		return say(tandem.DeliveryPassed, "the subscription began after it")
+		return say(tandem.WhyBefore, tandem.DeliveryPassed, "the subscription began after it")
 	case !matchesTopic(&j.Declaration, topic):
-		return say(tandem.DeliverySkipped, "the topics of version %d of the declaration do not match", j.number)
+		return say(tandem.WhyTopics, tandem.DeliverySkipped, "the topics of version %d of the declaration do not match", j.number)
 	case !j.selects(topic, rec):
-		return say(tandem.DeliverySkipped, "the filter of version %d of the declaration does not match", j.number)
+		return say(tandem.WhyFilter, tandem.DeliverySkipped, "the filter of version %d of the declaration does not match", j.number)
 	case rec != nil && isRequest(&j.Declaration) && s.took(rec):
-		return say(tandem.DeliveryDelivered, "it was called before the event was stored; the ledger has no row of the call")
+		return say(tandem.WhyDelivered, tandem.DeliveryDelivered, "it was called before the event was stored; the ledger has no row of the call")
 	case v.beyond:
-		return say(tandem.DeliveryPassed, "the replay ends before it")
+		return say(tandem.WhyReplayEnd, tandem.DeliveryPassed, "the replay ends before it")
 	case unread && rec == nil:
-		return say(tandem.DeliveryExpired, "retention removed the event before it was read")
+		return say(tandem.WhyExpired, tandem.DeliveryExpired, "retention removed the event before it was read")
 	case unread:
-		return say(tandem.DeliveryUnread, "%s", cmp.Or(v.why, "the subscription has not come so far"))
+		return say(tandem.WhyUnread, tandem.DeliveryUnread, "%s", cmp.Or(v.why, "the subscription has not come so far"))
 	}
 	if rec != nil {
 		if r, ok, err := s.lookupRange(ctx, d.Epoch, w); ok || err != nil {
-			return &r, err
+			return &r, "", err
 		}
 	}
 	switch {
 	case v.off:
-		return say(tandem.DeliveryUnknown, "no ledger is kept")
+		return say(tandem.WhyUnknown, tandem.DeliveryUnknown, "no ledger is kept")
 	case !current && v.horizon.isKnown(rec):
-		return say(tandem.DeliveryPassed, "a seek went over it")
+		return say(tandem.WhySeek, tandem.DeliveryPassed, "a seek went over it")
 	case rec == nil:
-		return say(tandem.DeliveryUnknown, "the event is not stored any more, and the ledger has no row of it: the filter skipped it, or the row was older than the ledger goes back")
+		return say(tandem.WhyUnknown, tandem.DeliveryUnknown, "the event is not stored any more, and the ledger has no row of it: the filter skipped it, or the row was older than the ledger goes back")
 	}
-	return say(tandem.DeliveryUnknown, "the ledger goes back to %s", v.horizon.Since.Format(time.RFC3339))
+	return say(tandem.WhyUnknown, tandem.DeliveryUnknown, "the ledger goes back to %s", v.horizon.Since.Format(time.RFC3339))
 }

@@ -17,5 +17,5 @@
 // Start starts one goroutine, Stop ends it and waits for it.
 //
 // Read flows.go (what is asked), indexer.go (how the index is built), graph.go (how a graph is put together) with its parts nodes.go, links.go,
-// operations.go, list.go and requests.go.
+// operations.go, list.go and requests.go, and explain.go (why an event did not arrive).
 package flow

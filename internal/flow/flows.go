@@ -3,6 +3,7 @@ package flow
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -24,6 +25,10 @@ type Ledger interface {
 	FailedCalls(ctx context.Context, flow string, since time.Time) ([]tandem.Delivery, error)
 	// Called reports whether an event was stored after a subscription of mode request had taken it in a call.
 	Called(rec *tandem.Record, subscription string) bool
+	// Explain says of a subscription, or with "" of every one that has to do with the topic, why it got the event at a position or did not.
+	Explain(ctx context.Context, at tandem.Position, subscription string) ([]tandem.Reason, error)
+	// ExplainCalls returns the calls of request chains that failed, so that an event was not stored.
+	ExplainCalls(ctx context.Context, source, id string) ([]tandem.Reason, error)
 }
 
 // Operations are what internal/operation gives.
@@ -103,22 +108,33 @@ func (f *Flows) Start() {
 	}()
 }
 
-// Stop ends the building and closes the index. Nothing is asked of f any more when it is called. It may be repeated.
-func (f *Flows) Stop(context.Context) error {
+// Stop ends the building and closes the index. Nothing is asked of f any more when it is called. It may be repeated. Code: Timeout (a disk that
+// does not take what is written: it is left to itself).
+func (f *Flows) Stop(ctx context.Context) error {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.stopped {
 		return nil
 	}
 	f.stopped = true
-	if f.cancel != nil {
-		f.cancel()
-		<-f.done
+	closed := make(chan error, 1)
+	go func() {
+		if f.cancel != nil {
+			f.cancel()
+			<-f.done
+		}
+		if f.index == nil {
+			closed <- nil
+			return
+		}
+		closed <- f.index.Close()
+	}()
+	select {
+	case err := <-closed:
+		return err
+	case <-ctx.Done():
+		return tandem.Errorf(tandem.CodeTimeout, "the index of flows is still being written")
 	}
-	if f.index == nil {
-		return nil
-	}
-	return f.index.Close()
 }
 
 // Status reports how the index stands.
@@ -148,14 +164,14 @@ type part struct {
 	end   uint64
 }
 
+// pending does not ask the index while Ends holds up the log: a write to the index may take long, on a slow or full disk.
 func (f *Flows) pending() []part {
 	var all []part
-	f.log.Ends(func(topic driver.ID, index int, end uint64) {
-		if at, _ := f.index.Progress(topic, index); at.Next < end {
-			all = append(all, part{topic, index, end})
-		}
+	f.log.Ends(func(topic driver.ID, index int, end uint64) { all = append(all, part{topic, index, end}) })
+	return slices.DeleteFunc(all, func(p part) bool {
+		at, _ := f.index.Progress(p.topic, p.index)
+		return at.Next >= p.end
 	})
-	return all
 }
 
 func (f *Flows) register(r *prometheus.Registry) {

@@ -138,6 +138,9 @@ func (g *graph) addEvents(ctx context.Context, keys []flowindex.Key) error {
 		e.live = g.topics[name] == e.Topic
 		e.at = tandem.Position{Topic: name, Partition: e.Partition, Offset: e.Offset}
 		e.node = eventNode(e)
+		if rec != nil {
+			rec.Data = nil // all events of a large flow may be more than memory holds
+		}
 		g.byRef[e.node.Event.Ref] = i
 	}
 	return nil

@@ -128,11 +128,17 @@ func (f *Flows) catchUp(ctx context.Context, p part, page []tandem.Record) ([]ta
 	if err != nil {
 		return page, ignoreNotFound(err)
 	}
+	lost := uint64(0)
 	if known && b.Removed > at.Next {
-		f.lost.Add(b.StartSeq - min(b.StartSeq, at.Seq))
+		lost = b.StartSeq - min(b.StartSeq, at.Seq)
+	}
+	if !known { // what is older than the index goes back need not be read
+		if at.Next, err = f.log.OffsetAt(ctx, p.topic, p.index, time.Now().Add(-f.opts.Age)); err != nil {
+			return page, ignoreNotFound(err)
+		}
 	}
 	at.Seq = max(at.Seq, b.StartSeq)
-	for at.Next < p.end {
+	for at.Next < p.end || !known {
 		if err := ctx.Err(); err != nil {
 			return page, err
 		}
@@ -148,8 +154,12 @@ func (f *Flows) catchUp(ctx context.Context, p part, page []tandem.Record) ([]ta
 		if err := f.index.Add(p.topic, p.index, next, page); err != nil {
 			return page, err
 		}
-		at = next
+		f.lost.Add(lost) // once, however often it was tried
+		at, lost, known = next, 0, true
 		clear(page) // it holds the data of events
+		if err := f.index.Sweep(); err != nil {
+			return page, err
+		}
 	}
 	return page, nil
 }

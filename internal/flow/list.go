@@ -11,8 +11,9 @@ import (
 const (
 	defaultListed = 100
 	maxListed     = 1000
-	// maxLooked is how many flows one page looks at.
-	maxLooked = 1000
+	// maxLooked is how many flows one page looks at; it ends earlier where they have more events than maxLookedEvents.
+	maxLooked       = 1000
+	maxLookedEvents = 10_000
 	// maxFound is how many flows one event id or trace leads to at most.
 	maxFound = 100
 )
@@ -149,6 +150,9 @@ func (f *Flows) ofTrace(ctx context.Context, text string, page *tandem.FlowPage)
 		}
 	}
 	for _, r := range f.requests.find(func(r *Request) bool { return r.Trace == text }) {
+		if len(page.Flows) >= maxFound {
+			break // whoever sends requests names their trace
+		}
 		if !slices.Contains(keys, flowindex.KeyOf(r.Flow)) {
 			if err := f.found(ctx, page, r.Flow, flowindex.KeyOf(r.Flow), nil); err != nil {
 				return err
@@ -164,19 +168,23 @@ func (f *Flows) ofTrace(ctx context.Context, text string, page *tandem.FlowPage)
 // newest lists flows by time. Those of which only a request is known are found by their id and trace alone.
 func (f *Flows) newest(ctx context.Context, q *tandem.FlowQuery, page *tandem.FlowPage) error {
 	after, _ := afterOf(q.After)
-	looked := 0
+	looked, seen := 0, 0
 	var bad error
 	err := f.index.Newest(q.Until, after, func(k flowindex.Key) bool {
 		if at, _ := k.Time(); at.Before(q.Since) {
 			return false
 		}
-		if looked == maxLooked || len(page.Flows) == q.Limit || ctx.Err() != nil {
+		if looked == maxLooked || seen >= maxLookedEvents || len(page.Flows) == q.Limit || ctx.Err() != nil {
 			page.Next = after.String()
 			return false
 		}
-		looked++
-		after = k
-		bad = f.consider(ctx, q, k, page)
+		events, err := f.index.Events(k, maxEvents)
+		if err != nil {
+			bad = tandem.Errorf(tandem.CodeUnavailable, "read the index of flows: %w", err)
+			return false
+		}
+		looked, seen, after = looked+1, seen+len(events), k
+		bad = f.consider(ctx, q, k, events, page)
 		return bad == nil
 	})
 	if bad != nil {
@@ -189,16 +197,12 @@ func (f *Flows) newest(ctx context.Context, q *tandem.FlowQuery, page *tandem.Fl
 }
 
 // consider adds a flow if it is asked for. Its events are looked at before its graph is put together.
-func (f *Flows) consider(ctx context.Context, q *tandem.FlowQuery, k flowindex.Key, page *tandem.FlowPage) error {
+func (f *Flows) consider(ctx context.Context, q *tandem.FlowQuery, k flowindex.Key, events []flowindex.Event, page *tandem.FlowPage) error {
 	if q.Key == "" && q.Type == "" {
 		return f.foundIn(ctx, page, "", k, nil, q.State)
 	}
 	matches := func(rec *tandem.Record) bool {
 		return rec != nil && (q.Key == "" || rec.Ordering() == q.Key) && (q.Type == "" || rec.Type == q.Type)
-	}
-	events, err := f.index.Events(k, maxEvents)
-	if err != nil {
-		return tandem.Errorf(tandem.CodeUnavailable, "read the index of flows: %w", err)
 	}
 	for _, e := range events {
 		rec, err := f.read(ctx, e.Place)

@@ -53,8 +53,10 @@ func (f *Flows) Note(q Request) {
 	if q.Flow == "" {
 		return // it matched no route
 	}
-	q.Path = q.Path[:min(len(q.Path), maxRequestText)]
-	q.Principal = q.Principal[:min(len(q.Principal), maxRequestText)]
+	// Copies: each is a part of the text that a client sent, which may be long and would be kept whole.
+	for _, text := range []*string{&q.Method, &q.Path, &q.Principal, &q.Trace} {
+		*text = strings.Clone((*text)[:min(len(*text), maxRequestText)])
+	}
 	rs := &f.requests
 	rs.mu.Lock()
 	defer rs.mu.Unlock()

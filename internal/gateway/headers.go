@@ -5,9 +5,11 @@ import (
 	"encoding/hex"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/tandem-hybrid/tandem"
+	"github.com/tandem-hybrid/tandem/internal/httpx"
 )
 
 // reserved reports whether a header field is one of Tandem's own. An underscore counts as a dash, since CGI and WSGI
@@ -21,16 +23,17 @@ func reserved(name string) bool {
 	return c == '-' || c == '_'
 }
 
-// withoutReserved returns the request without the Tandem-… fields that its client sent. The request is copied only if it
-// has one, which an honest client's has not.
+// withoutReserved returns the request without the Tandem-… fields that its client sent, and without the session of the console, which a
+// browser sends to every port of a host. The request is copied only if it has one.
 func withoutReserved(r *http.Request) *http.Request {
-	if !hasReserved(r.Header) && !hasReserved(r.Trailer) {
+	if !hasReserved(r.Header) && !hasReserved(r.Trailer) && !hasSession(r.Header) {
 		return r
 	}
 	c := *r
 	c.Header, c.Trailer = r.Header.Clone(), r.Trailer.Clone()
 	dropReserved(c.Header)
 	dropReserved(c.Trailer)
+	dropSession(c.Header)
 	return &c
 }
 
@@ -48,6 +51,26 @@ func dropReserved(h http.Header) {
 		if reserved(name) {
 			delete(h, name)
 		}
+	}
+}
+
+func hasSession(h http.Header) bool {
+	return slices.ContainsFunc(h["Cookie"], func(line string) bool { return strings.Contains(line, httpx.SessionCookie) })
+}
+
+func dropSession(h http.Header) {
+	var kept []string
+	for _, line := range h["Cookie"] {
+		pairs := slices.DeleteFunc(strings.Split(line, ";"), func(pair string) bool {
+			name, _, _ := strings.Cut(pair, "=")
+			return strings.TrimSpace(name) == httpx.SessionCookie
+		})
+		if line = strings.TrimSpace(strings.Join(pairs, ";")); line != "" {
+			kept = append(kept, line)
+		}
+	}
+	if h["Cookie"] = kept; kept == nil {
+		delete(h, "Cookie")
 	}
 }
 

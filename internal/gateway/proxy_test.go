@@ -28,12 +28,14 @@ func TestForwardHeaders(t *testing.T) {
 	a := w.do("GET", "/x/%2Fy?a=1;b=%zz&c", "",
 		"Tandem-Flow", "forged", "tandem-principal", "root", "Tandem_Principal", "root", "TANDEM-Operation", "x", "Tandem-Whatever", "x",
 		"Connection", "close, X-Hop", "X-Hop", "1", "Te", "trailers", "Proxy-Authorization", "x",
-		"X-Forwarded-For", "6.6.6.6", "Forwarded", "for=6.6.6.6", "X-Real", "1", "Host", "shop.example:81")
+		"X-Forwarded-For", "6.6.6.6", "Forwarded", "for=6.6.6.6", "X-Real", "1", "Host", "shop.example:81",
+		"Cookie", "a=1; tandem_session=secret; b=tandem_session")
 	h := a.echoed(t)
 	for name, want := range map[string]string{
 		"Tandem-Principal": "", "Tandem_principal": "", "Tandem_Principal": "", "Tandem-Operation": "", "Tandem-Whatever": "", "X-Hop": "", "Proxy-Authorization": "",
 		"X-Forwarded-For": "127.0.0.1", "X-Forwarded-Host": "shop.example:81", "X-Forwarded-Proto": "http",
 		"Forwarded": `for=127.0.0.1;host="shop.example:81";proto=http`, "X-Real": "1", "Te": "trailers",
+		"Cookie": "a=1; b=tandem_session",
 	} {
 		if got := h.Get(name); got != want {
 			t.Errorf("the service saw %s: %q, want %q", name, got, want)

@@ -7,6 +7,9 @@ import (
 	"time"
 )
 
+// SessionCookie is the cookie of a session of the console. Browsers send it to every port of its host: no service may see it.
+const SessionCookie = "tandem_session"
+
 // MediaType returns the media type of a Content-Type without its parameters, in lower case.
 func MediaType(contentType string) string {
 	t, _, _ := strings.Cut(contentType, ";")

@@ -31,6 +31,8 @@ func (c starts) Match(e *tandem.Event) bool {
 	return ok && slices.ContainsFunc(c.values, func(s string) bool { return strings.HasPrefix(v, s) })
 }
 
+func (c starts) Clause(*tandem.Event) tandem.FilterClause { return tandem.FilterClause{} }
+
 func (c starts) Bounds() []tandem.Bound {
 	return []tandem.Bound{{Attribute: c.attribute, Prefix: true, Values: c.values}}
 }
