@@ -59,13 +59,13 @@ func axisOf(f *tandem.Flow) *axis {
 			break
 		}
 	}
-	n := max(1, (whole+width-1)/width)
+	n := max(1, int((whole+width-1)/width))
 	for n > maxTicks { // it went on for years
 		n, width = (n+1)/2, 2*width
 	}
-	a := &axis{start: f.Started, end: f.Started.Add(n * width), Parts: int(n)}
-	for i := time.Duration(0); i <= n; i++ {
-		t := tick{percent(float64(i) / float64(n) * 100), "middle", durationText(i * width)}
+	a := &axis{start: f.Started, end: f.Started.Add(time.Duration(n) * width), Parts: n}
+	for i := range n + 1 {
+		t := tick{percent(float64(i) / float64(n) * 100), "middle", durationText(time.Duration(i) * width)}
 		switch i {
 		case 0:
 			t.Anchor, t.Text = "start", "0"
