@@ -39,10 +39,10 @@ func openNATS(t testing.TB, o natslog.Options) *natslog.Engine {
 // natsUntil polls a condition for at most twenty seconds.
 func natsUntil(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.Now().Add(20 * time.Second)
+	deadline := time.Now().Add(time.Minute) // a consumer whose removal was lost goes after half of it
 	for !ok() {
 		if time.Now().After(deadline) {
-			t.Fatalf("not within 20s: %s", what)
+			t.Fatalf("not within a minute: %s", what)
 		}
 		<-time.After(5 * time.Millisecond)
 	}
