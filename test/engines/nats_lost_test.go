@@ -36,7 +36,7 @@ func openNATS(t testing.TB, o natslog.Options) *natslog.Engine {
 	return e
 }
 
-// natsUntil polls a condition for at most twenty seconds.
+// natsUntil polls a condition for at most a minute.
 func natsUntil(t testing.TB, what string, ok func() bool) {
 	t.Helper()
 	deadline := time.Now().Add(time.Minute) // a consumer whose removal was lost goes after half of it
