@@ -18,9 +18,10 @@ type Status struct {
 	Operations int     `json:"operations"`
 	Window     *Window `json:"window,omitempty"`
 
-	Services     []tandem.ServiceHealth `json:"services,omitempty"` // base URLs of services that are checked
-	Capabilities []Capability           `json:"capabilities"`
-	Warnings     []string               `json:"warnings,omitempty"` // what of the engine's settings weakens a promise
+	Flows        *tandem.FlowIndexStatus `json:"flows,omitempty"`    // how the index of flows stands
+	Services     []tandem.ServiceHealth  `json:"services,omitempty"` // base URLs of services that are checked
+	Capabilities []Capability            `json:"capabilities"`
+	Warnings     []string                `json:"warnings,omitempty"` // what of the engine's settings weakens a promise
 }
 
 // Window says how far back a repeated id is recognised.
@@ -47,11 +48,11 @@ func (c *Client) Status(ctx context.Context) (Status, error) {
 
 // Configuration is what is in force of the configuration file, beside topics and subscriptions.
 type Configuration struct {
-	File      bool            `json:"file"`              // there is one, which can be read again
-	Since     string          `json:"since"`             // RFC 3339: when it took effect
-	Later     []string        `json:"later,omitempty"`   // keys with other values in the file, which hold from the next start on
-	Refused   *tandem.Problem `json:"refused,omitempty"` // of the last reload; nil when that took effect
-	RefusedAt string          `json:"refusedAt,omitempty"`
+	File      bool            `json:"file"`                // there is one, which can be read again
+	Since     string          `json:"since"`               // RFC 3339: when it took effect
+	Later     []string        `json:"later,omitempty"`     // keys with other values in the file, which hold from the next start on
+	Refused   *tandem.Problem `json:"refused,omitempty"`   // of the last reload; nil when that took effect
+	RefusedAt string          `json:"refusedAt,omitempty"` // RFC 3339
 
 	Services []tandem.Service `json:"services"`
 	Routes   []Route          `json:"routes"`

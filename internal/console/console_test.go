@@ -313,6 +313,9 @@ func TestWhatIsNotThere(t *testing.T) {
 	if page := w.get(b, "/operations?id=nothing", 200); !strings.Contains(page, `class="problem"`) {
 		t.Error("an operation that is not there is not said to be missing")
 	}
+	if page := w.get(b, "/services?find=nothing", 200); !strings.Contains(page, "No service has this in its name.") {
+		t.Error("a service that is not found is not said to be missing")
+	}
 }
 
 // TestLoginReadsNoBodyOfAnySize sends a file to the page of the login, as somebody without a token could.

@@ -3,6 +3,7 @@ package console
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"time"
 
@@ -77,7 +78,7 @@ func (n *flowNode) request(r *tandem.FlowRequest) {
 	n.add("request", r.Method+" "+r.Path, "")
 	n.add("route", r.Route, "/configuration#routes")
 	if r.Service != "" {
-		n.add("service", r.Service, "/services"+query("find", r.Service))
+		n.add("service", r.Service, serviceHref(r.Service))
 	}
 	n.add("principal", r.Principal, "")
 	if r.Status > 0 {
@@ -180,17 +181,15 @@ func (n *flowNode) operation(op *tandem.Operation) {
 
 // jumps leads to what caused a node, and to what it caused.
 func (n *flowNode) jumps(f *tandem.Flow, of *step, all []*step) {
+	here := func(other *step) jump {
+		return jump{What: other.Word(), Name: other.Name(), Href: flowHref(f.ID, other.ID)}
+	}
 	for _, other := range all {
-		here := jump{What: other.Word(), Name: other.Name(), Href: flowHref(f.ID, other.ID)}
-		for _, id := range of.Causes {
-			if id == other.ID {
-				n.Causes = append(n.Causes, here)
-			}
+		if slices.Contains(of.Causes, other.ID) {
+			n.Causes = append(n.Causes, here(other))
 		}
-		for _, id := range other.Causes {
-			if id == of.ID {
-				n.Effects = append(n.Effects, here)
-			}
+		if slices.Contains(other.Causes, of.ID) {
+			n.Effects = append(n.Effects, here(other))
 		}
 	}
 	for _, l := range f.Links {

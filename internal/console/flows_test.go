@@ -54,6 +54,9 @@ func TestFlow(t *testing.T) {
 	if g, _, _ := strings.Cut(page, `id="sequence"`); strings.Count(g, `class="node `) < 7 || !strings.Contains(g, `class="request"`) || !strings.Contains(g, `class="event"`) {
 		t.Errorf("the graph: %s", g)
 	}
+	if says = text(w.get(b, "/engine", 200)); !regexp.MustCompile(`index of flows \S+ \S*B, \d+ events? behind, whole since 2\d\d\d-`).MatchString(says) {
+		t.Errorf("the index of flows is not on the page of the engine: %s", says)
+	}
 	// What caused it, and what it caused.
 	reply := hrefOf(page, "job.done")
 	if says = text(w.get(b, reply, 200)); !regexp.MustCompile(`caused by attempt 2 caused .*operation`).MatchString(says) || !strings.Contains(says, `"left": 3`) {

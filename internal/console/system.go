@@ -53,6 +53,9 @@ type serviceRow struct {
 	Subscriptions []subscriptionRow
 }
 
+// serviceHref is where a service is shown: by its name, since a list has pages.
+func serviceHref(name string) string { return "/services" + query("find", name) }
+
 func (v *visit) services() error {
 	config, err := v.api.Config(v.r.Context())
 	if err != nil {

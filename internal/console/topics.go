@@ -46,7 +46,7 @@ type list[T any] struct {
 	Next   string
 }
 
-// paged cuts out a page: the names after after=, or those before it when back=1.
+// paged cuts out a page of those whose names contain find=: the one that begins with the name from=.
 func paged[T any](v *visit, all []T, name func(*T) string) list[T] {
 	q := v.r.URL.Query()
 	l := list[T]{Find: q.Get("find"), Sort: q.Get("sort")}

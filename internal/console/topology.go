@@ -80,7 +80,7 @@ func newTopology(config *client.Configuration, topics []client.Topic, subs []sub
 	}
 	if len(config.Services) <= maxDrawnServices { // else those that something leads to
 		for _, s := range config.Services {
-			t.target(s.Name, "/services#"+url.PathEscape(s.Name))
+			t.target(s.Name, serviceHref(s.Name))
 		}
 	}
 	t.routes(config.Routes)
@@ -185,7 +185,7 @@ func (t *topology) routes(routes []client.Route) {
 		}
 		switch p.kind {
 		case "service":
-			t.link(n, t.target(p.to, "/services#"+url.PathEscape(p.to)), true)
+			t.link(n, t.target(p.to, serviceHref(p.to)), true)
 		case "topic":
 			t.link(n, t.byTopic[p.to], false)
 		case "stream":
@@ -216,7 +216,7 @@ func (t *topology) subscription(s *subscriptionRow) {
 		}
 	}
 	if s.Service != "" {
-		t.link(n, t.target(s.Service, "/services#"+url.PathEscape(s.Service)), request)
+		t.link(n, t.target(s.Service, serviceHref(s.Service)), request)
 	} else {
 		t.link(n, t.target(s.Target, n.Href), request)
 	}
