@@ -26,10 +26,10 @@ func (l *Log) Find(ctx context.Context, topic, source, id string) (*tandem.Recor
 		return nil, 0, err
 	}
 	r := driver.Record{Topic: t.ID, Identity: tandem.Fingerprint(t.Name, source, id)}
-	if f, ok := l.drv.(driver.Foreteller); ok && l.repeats == nil {
-		err = f.Find(ctx, &r)
-	} else if l.repeats != nil {
+	if l.repeats != nil {
 		err = l.repeats.locate(ctx, &r, l.accept())
+	} else if f, ok := l.drv.(driver.Foreteller); ok {
+		err = f.Find(ctx, &r)
 	}
 	if err != nil || !r.Duplicate {
 		return nil, 0, err

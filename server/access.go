@@ -42,7 +42,7 @@ func (l *accessLog) observe(o *gateway.Observed) {
 	}
 	attrs := []slog.Attr{slog.String("flow", o.Flow), slog.String("trace", o.Trace), slog.String("method", short(o.Method)), slog.String("path", short(o.Path)),
 		slog.String("route", o.Route), slog.Int("status", o.Status), slog.Duration("took", o.Took)}
-	for _, a := range [...]slog.Attr{slog.String("service", o.Service), slog.String("principal", o.Principal), slog.String("operation", o.Operation)} {
+	for _, a := range [...]slog.Attr{slog.String("service", o.Service), slog.String("principal", short(o.Principal)), slog.String("operation", o.Operation)} {
 		if a.Value.String() != "" {
 			attrs = append(attrs, a)
 		}

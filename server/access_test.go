@@ -72,3 +72,29 @@ func TestAccessLog(t *testing.T) {
 		})
 	}
 }
+
+// TestAccessLogOfLongRequests: what a client sends makes no line of its own, and none that is long.
+func TestAccessLogOfLongRequests(t *testing.T) {
+	logged := &warnings{}
+	shop := httptest.NewServer(http.NotFoundHandler())
+	defer shop.Close()
+	s := startServer(t, server.Options{AccessLog: true, Logger: slog.New(slog.NewTextHandler(logged, nil)),
+		Services: []tandem.Service{{Name: "shop", URL: shop.URL}}, Routes: []gateway.Route{{Match: "/{what...}", Service: "shop"}}})
+	long := strings.Repeat("X", 2000)
+	send(t, long, "http://"+s.PublicAddr()+"/a%0Alevel=ERROR%20msg=forged"+long, "", "")
+	var line string
+	until(t, "line", func() bool {
+		for l := range strings.Lines(logged.String()) {
+			if strings.Contains(l, "msg=request") {
+				line = l
+			}
+			if strings.HasPrefix(l, "level=ERROR") {
+				t.Fatalf("forged: %s", l)
+			}
+		}
+		return line != ""
+	})
+	if len(line) > 1500 {
+		t.Errorf("%d bytes: %s", len(line), line)
+	}
+}

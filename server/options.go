@@ -51,8 +51,8 @@ type Options struct {
 	FlowAge   time.Duration
 	FlowBytes int64
 	// Traces is the OpenTelemetry collector that spans are sent to, over OTLP/HTTP, as a URL without /v1/traces. Empty sends none, and traces
-	// are passed on as they are. Of the traces that begin here TracesSample are sampled, from above 0 to 1; zero means all. Others are
-	// if their parents are.
+	// are passed on as they are. Of the traces that begin here TracesSample are sampled, from above 0 to 1; zero means all of them, negative
+	// none. Others are if their parents are.
 	Traces       string
 	TracesSample float64
 	// AccessLog writes a line for each request of the public listener that failed, with status 500 and above or without an answer, and

@@ -55,7 +55,7 @@ func (t *tracer) request(o *gateway.Observed) {
 		return
 	}
 	s := otlp.Span{Trace: o.Trace, ID: tracecontext.Span(o.TraceParent), Parent: o.Parent, Name: o.Method, Kind: otlp.Server, Began: o.Began, Ended: o.Began.Add(o.Took),
-		Attributes: []otlp.Attribute{otlp.Text("http.request.method", o.Method), otlp.Text("url.path", short(o.Path)), otlp.Text("tandem.flow", o.Flow),
+		Attributes: []otlp.Attribute{otlp.Text("http.request.method", o.Method), otlp.Text("url.path", o.Path), otlp.Text("tandem.flow", o.Flow),
 			otlp.Text("tandem.service", o.Service), otlp.Text("tandem.operation", o.Operation)}}
 	if i := strings.Index(o.Route, "/"); i >= 0 {
 		path := o.Route[i:]

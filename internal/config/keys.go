@@ -103,60 +103,42 @@ var egressFields = []field[server.Options]{
 	}},
 }
 
-var ledgerFields = []field[server.Options]{
-	{name: "age", read: func(p *parser, v value, o *server.Options) {
-		var d tandem.Duration
-		p.duration(v, &d)
-		o.LedgerAge = time.Duration(d)
-	}},
-	{name: "size", read: func(p *parser, v value, o *server.Options) {
-		if !p.size(v, &o.LedgerBytes) {
-			return
-		}
-		switch {
-		case o.LedgerBytes < 0:
-			p.bad(v, "must not be negative; 0 keeps no ledger")
-		case o.LedgerBytes == 0:
-			o.LedgerBytes = -1
-		}
-	}},
-}
+var ledgerFields = keptFields("ledger", func(o *server.Options) (*time.Duration, *int64) { return &o.LedgerAge, &o.LedgerBytes })
 
-var flowFields = []field[server.Options]{
-	{name: "age", read: func(p *parser, v value, o *server.Options) {
-		var d tandem.Duration
-		p.duration(v, &d)
-		o.FlowAge = time.Duration(d)
-	}},
-	{name: "size", read: func(p *parser, v value, o *server.Options) {
-		if !p.size(v, &o.FlowBytes) {
-			return
-		}
-		switch {
-		case o.FlowBytes < 0:
-			p.bad(v, "must not be negative; 0 keeps no index of flows")
-		case o.FlowBytes == 0:
-			o.FlowBytes = -1
-		}
-	}},
+var flowFields = keptFields("index of flows", func(o *server.Options) (*time.Duration, *int64) { return &o.FlowAge, &o.FlowBytes })
+
+// keptFields are those of what is kept for an age and up to a size, of which 0 keeps none.
+func keptFields(what string, of func(*server.Options) (age *time.Duration, bytes *int64)) []field[server.Options] {
+	return []field[server.Options]{
+		{name: "age", read: func(p *parser, v value, o *server.Options) {
+			var d tandem.Duration
+			p.duration(v, &d)
+			age, _ := of(o)
+			*age = time.Duration(d)
+		}},
+		{name: "size", read: func(p *parser, v value, o *server.Options) {
+			_, bytes := of(o)
+			if !p.size(v, bytes) {
+				return
+			}
+			switch {
+			case *bytes < 0:
+				p.bad(v, "must not be negative; 0 keeps no %s", what)
+			case *bytes == 0:
+				*bytes = -1
+			}
+		}},
+	}
 }
 
 var traceFields = []field[server.Options]{
 	{name: "otlp", read: func(p *parser, v value, o *server.Options) { p.url(v, &o.Traces) }},
-	{name: "sample", read: func(p *parser, v value, o *server.Options) {
-		if p.share(v, &o.TracesSample) && o.TracesSample == 0 {
-			o.TracesSample = -1
-		}
-	}},
+	{name: "sample", read: func(p *parser, v value, o *server.Options) { p.share(v, &o.TracesSample) }},
 }
 
 var logFields = []field[server.Options]{
 	{name: "access", read: func(p *parser, v value, o *server.Options) { p.boolean(v, &o.AccessLog) }},
-	{name: "sample", read: func(p *parser, v value, o *server.Options) {
-		if p.share(v, &o.AccessSample) && o.AccessSample == 0 {
-			o.AccessSample = -1
-		}
-	}},
+	{name: "sample", read: func(p *parser, v value, o *server.Options) { p.share(v, &o.AccessSample) }},
 }
 
 var requestFields = []field[server.Options]{

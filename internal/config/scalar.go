@@ -56,16 +56,17 @@ func (p *parser) integer(v value, into *int, low, high int) bool {
 	return true
 }
 
-// share reads a number from 0 to 1.
-func (p *parser) share(v value, into *float64) bool {
+// share reads a number from 0 to 1. It makes 0 negative, since to options it is what is not there.
+func (p *parser) share(v value, into *float64) {
 	n, err := strconv.ParseFloat(v.node.Value, 64)
 	tag := v.node.ShortTag()
 	if v.node.Kind != yaml.ScalarNode || tag != "!!int" && tag != "!!float" || err != nil || !(n >= 0 && n <= 1) {
 		p.bad(v, "must be a number from 0 to 1, such as 0.1, not %s", kind(v.node))
-		return false
+		return
 	}
-	*into = n
-	return true
+	if *into = n; n == 0 {
+		*into = -1
+	}
 }
 
 func (p *parser) boolean(v value, into *bool) bool {

@@ -1,12 +1,13 @@
 // Package otlp sends spans to an OpenTelemetry collector, over OTLP/HTTP in the JSON encoding (OTLP 1.x; ids are hexadecimal there).
 //
 // Add never waits: spans wait in a queue, and are dropped and counted while it is full, or when the collector refuses them. A collector
-// that is away, or asks for patience, is tried again with growing waits. Stop sends what waits.
+// that is away, or asks for patience, is tried again with growing waits; that it takes nothing, or not all, is logged once. Stop sends what waits.
 package otlp
 
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -20,13 +21,13 @@ import (
 )
 
 const (
-	queueSpans   = 16384
-	batchSpans   = 512
-	every        = time.Second // while fewer than batchSpans wait
-	sendTimeout  = 10 * time.Second
-	firstWait    = time.Second
-	lastWait     = 30 * time.Second
-	maxErrorBody = 300
+	queueSpans  = 16384
+	batchSpans  = 512
+	every       = time.Second // while fewer than batchSpans wait
+	sendTimeout = 10 * time.Second
+	firstWait   = time.Second
+	lastWait    = 30 * time.Second
+	maxAnswer   = 4 << 10
 )
 
 // Options configure an Exporter.
@@ -46,10 +47,10 @@ type Exporter struct {
 	waiting []Span
 	full    chan struct{} // a batch waits; room for one
 
-	life   context.Context
-	cancel context.CancelFunc
-	done   chan struct{}
-	away   bool // the goroutine's: it was logged that the collector takes nothing
+	life    context.Context
+	cancel  context.CancelFunc
+	done    chan struct{}
+	trouble bool // that of the goroutine, then of Stop: it was logged that the collector does not take all
 
 	sent, dropped atomic.Uint64
 }
@@ -69,8 +70,9 @@ func New(opts Options) *Exporter {
 	return e
 }
 
-// Add queues a span.
+// Add queues a span. Of long texts it keeps 500 bytes.
 func (e *Exporter) Add(s Span) {
+	s.own()
 	e.mu.Lock()
 	n := len(e.waiting)
 	if n < queueSpans {
@@ -95,8 +97,13 @@ func (e *Exporter) Stop(ctx context.Context) error {
 	defer e.opts.Client.CloseIdleConnections()
 	for batch := e.take(); len(batch) > 0; batch = e.take() {
 		if _, err := e.send(ctx, batch); err != nil {
-			e.dropped.Add(uint64(len(batch)))
-			return nil // nobody can be told more than the log was
+			e.giveBack(batch)
+			e.mu.Lock()
+			defer e.mu.Unlock()
+			e.dropped.Add(uint64(len(e.waiting)))
+			e.opts.Logger.Warn("traces: spans are lost, since the collector did not take them before the end", "spans", len(e.waiting), "error", err)
+			e.waiting = nil
+			return nil
 		}
 	}
 	return nil
@@ -139,29 +146,30 @@ func (e *Exporter) deliver(batch []Span) {
 		again, err := e.send(e.life, batch)
 		switch {
 		case err == nil:
-			if e.away {
-				e.away = false
-				e.opts.Logger.Info("traces: the collector takes spans again")
-			}
 			return
 		case e.life.Err() != nil:
 			e.giveBack(batch)
 			return
 		case !again:
 			e.dropped.Add(uint64(len(batch)))
-			e.opts.Logger.Warn("traces: the collector refused spans", "spans", len(batch), "error", err)
+			e.warn("traces: the collector refuses spans", err)
 			return
 		}
-		if !e.away {
-			e.away = true
-			e.opts.Logger.Warn("traces: the collector takes nothing; trying on", "error", err)
-		}
+		e.warn("traces: the collector takes nothing; trying on", err)
 		timer := time.NewTimer(wait)
 		select {
 		case <-timer.C:
 		case <-e.life.Done():
 		}
 		timer.Stop()
+	}
+}
+
+// warn says what is wrong, once until a batch is taken whole.
+func (e *Exporter) warn(what string, err error) {
+	if !e.trouble {
+		e.trouble = true
+		e.opts.Logger.Warn(what, "error", err)
 	}
 }
 
@@ -184,21 +192,43 @@ func (e *Exporter) send(ctx context.Context, batch []Span) (again bool, err erro
 		return true, err
 	}
 	defer res.Body.Close()
-	body, _ := io.ReadAll(io.LimitReader(res.Body, maxErrorBody))
+	body, _ := io.ReadAll(io.LimitReader(res.Body, maxAnswer))
 	if res.StatusCode/100 == 2 {
-		e.sent.Add(uint64(len(batch)))
+		e.taken(len(batch), body)
 		return false, nil
 	}
 	switch res.StatusCode {
 	case http.StatusTooManyRequests, http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
 		again = true
 	}
-	return again, fmt.Errorf("%s: %q", res.Status, body)
+	return again, fmt.Errorf("%s: %.300q", res.Status, body)
+}
+
+// taken counts a batch by what the collector says of it: it may have refused some (OTLP, section Partial Success).
+func (e *Exporter) taken(n int, body []byte) {
+	var answer struct {
+		PartialSuccess struct {
+			RejectedSpans json.Number `json:"rejectedSpans"`
+			ErrorMessage  string      `json:"errorMessage"`
+		} `json:"partialSuccess"`
+	}
+	_ = json.Unmarshal(body, &answer) // what says nothing took all
+	some, _ := answer.PartialSuccess.RejectedSpans.Int64()
+	rejected := min(max(int(some), 0), n)
+	e.sent.Add(uint64(n - rejected))
+	e.dropped.Add(uint64(rejected))
+	switch {
+	case rejected > 0:
+		e.warn("traces: the collector refuses spans", fmt.Errorf("%d of %d: %.300q", rejected, n, answer.PartialSuccess.ErrorMessage))
+	case e.trouble:
+		e.trouble = false
+		e.opts.Logger.Info("traces: the collector takes spans again")
+	}
 }
 
 var (
 	sentDesc    = prometheus.NewDesc("tandem_traces_sent_total", "Spans that the collector took.", nil, nil)
-	droppedDesc = prometheus.NewDesc("tandem_traces_dropped_total", "Spans that were dropped: the queue was full, or the collector refused them.", nil, nil)
+	droppedDesc = prometheus.NewDesc("tandem_traces_dropped_total", "Spans that were dropped: the queue was full, the collector refused them, or the end came.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.

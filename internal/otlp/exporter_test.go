@@ -2,6 +2,7 @@ package otlp
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 	"io"
@@ -13,12 +14,14 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unsafe"
 )
 
 // collector answers as it is told, and notes what it took.
 type collector struct {
 	mu     sync.Mutex               // guards all
 	answer func(n int) (int, error) // status of the n-th request, from 1
+	says   string                   // its body
 	bodies []string
 	taken  int // spans
 	n      int
@@ -40,7 +43,7 @@ func (c *collector) RoundTrip(r *http.Request) (*http.Response, error) {
 		c.bodies = append(c.bodies, string(body))
 		c.taken += strings.Count(string(body), `"parentSpanId"`)
 	}
-	return &http.Response{StatusCode: status, Status: http.StatusText(status), Body: io.NopCloser(strings.NewReader("why")), Request: r}, nil
+	return &http.Response{StatusCode: status, Status: http.StatusText(status), Body: io.NopCloser(strings.NewReader(cmp.Or(c.says, "why"))), Request: r}, nil
 }
 
 // got returns how many requests came, and how many spans were taken.
@@ -156,19 +159,75 @@ func TestCollectorAway(t *testing.T) {
 	}
 }
 
+// TestCollectorRefuses: what it refuses is not sent again, and counted; it is said once.
 func TestCollectorRefuses(t *testing.T) {
-	c := &collector{answer: func(n int) (int, error) { return []int{http.StatusBadRequest, http.StatusOK}[n-1], nil }}
+	c := &collector{answer: func(n int) (int, error) { return []int{400, 400, 200, 200}[n-1], nil }}
 	exporting(t, c, func(e *Exporter, logged *bytes.Buffer) {
-		e.Add(aSpan())
-		time.Sleep(2 * every)
-		synctest.Wait()
-		if n, _ := c.got(); n != 1 || e.dropped.Load() != 1 || !strings.Contains(logged.String(), "why") {
+		for range 2 {
+			e.Add(aSpan())
+			time.Sleep(2 * every)
+			synctest.Wait()
+		}
+		if n, _ := c.got(); n != 2 || e.dropped.Load() != 2 || strings.Count(logged.String(), "why") != 1 {
 			t.Errorf("%d requests, %d dropped, logged %s", n, e.dropped.Load(), logged)
 		}
-		e.Add(aSpan())
+		for range 2 {
+			e.Add(aSpan())
+			time.Sleep(2 * every)
+			synctest.Wait()
+		}
+		if _, taken := c.got(); taken != 2 || strings.Count(logged.String(), "again") != 1 {
+			t.Errorf("%d were taken after it, logged %s", taken, logged)
+		}
 	})
-	if c.taken != 1 {
-		t.Errorf("%d were taken after it", c.taken)
+}
+
+// TestCollectorRefusesSome: what it refuses of a batch that it takes is counted as dropped.
+func TestCollectorRefusesSome(t *testing.T) {
+	for says, want := range map[string]uint64{`{"partialSuccess":{"rejectedSpans":"2","errorMessage":"too old"}}`: 2, `{"partialSuccess":{"rejectedSpans":1}}`: 1,
+		`{"partialSuccess":{"rejectedSpans":"99"}}`: 3, `{"partialSuccess":{}}`: 0, `{}`: 0} {
+		exporting(t, &collector{says: says}, func(e *Exporter, logged *bytes.Buffer) {
+			for range 3 {
+				e.Add(aSpan())
+			}
+			time.Sleep(2 * every)
+			synctest.Wait()
+			if e.dropped.Load() != want || e.sent.Load() != 3-want || strings.Contains(logged.String(), "refuses") != (want > 0) {
+				t.Errorf("%s: %d dropped, %d sent, logged %s", says, e.dropped.Load(), e.sent.Load(), logged)
+			}
+		})
+	}
+}
+
+// TestSpansKeepLittle: of what a client sent a span that waits keeps its own short texts, and not what they were cut from.
+func TestSpansKeepLittle(t *testing.T) {
+	all := strings.Repeat("x", 4000)
+	exporting(t, &collector{}, func(e *Exporter, _ *bytes.Buffer) {
+		s := aSpan()
+		s.Trace, s.Parent, s.Name, s.Attributes = all[:32], all[:16], all, []Attribute{Text("url.path", all), Text("id", all[:5])}
+		e.Add(s)
+		kept := e.take()[0]
+		for _, text := range []string{kept.Trace, kept.Parent, kept.Name, kept.Attributes[0].text, kept.Attributes[1].text} {
+			if len(text) > maxText || unsafe.StringData(text) == unsafe.StringData(all) {
+				t.Errorf("it keeps %d bytes, or all: %.20s", len(text), text)
+			}
+		}
+	})
+}
+
+// TestStopLosesSpans: what the collector does not take before the end is counted and said.
+func TestStopLosesSpans(t *testing.T) {
+	c := &collector{answer: func(int) (int, error) { return http.StatusServiceUnavailable, nil }}
+	var e *Exporter
+	var logged *bytes.Buffer
+	exporting(t, c, func(x *Exporter, l *bytes.Buffer) {
+		e, logged = x, l
+		for range batchSpans + 1 {
+			e.Add(aSpan())
+		}
+	})
+	if e.dropped.Load() != batchSpans+1 || !strings.Contains(logged.String(), "spans=513") {
+		t.Errorf("%d dropped, logged %s", e.dropped.Load(), logged)
 	}
 }
 

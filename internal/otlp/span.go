@@ -3,6 +3,7 @@ package otlp
 import (
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 )
 
@@ -48,6 +49,21 @@ func Text(key, value string) Attribute { return Attribute{key: key, text: value}
 
 // Number is an attribute that is a number.
 func Number(key string, n int64) Attribute { return Attribute{key: key, num: n, is: true} }
+
+const maxText = 500 // bytes
+
+// own makes copies of the texts of a span, and bounds them: each may be a part of all that a client sent, which would be kept whole.
+func (s *Span) own() {
+	for _, text := range [...]*string{&s.Trace, &s.ID, &s.Parent, &s.Name} {
+		*text = bounded(*text)
+	}
+	for i := range s.Attributes {
+		a := &s.Attributes[i]
+		a.text = bounded(a.text)
+	}
+}
+
+func bounded(s string) string { return strings.Clone(s[:min(len(s), maxText)]) }
 
 // What follows is ExportTraceServiceRequest of opentelemetry/proto/collector/trace/v1 in JSON, as far as it is used.
 type (
