@@ -286,20 +286,25 @@ func TestResultsOfABatch(t *testing.T) {
 
 // An answer that tells nothing clear of any event is a failed attempt of all.
 func TestBadResultsOfABatch(t *testing.T) {
-	for _, body := range []*http.Response{
-		reply(tandem.MediaResults, `{"results":[{"status":204}]}`), reply(tandem.MediaResults, `{`), reply(tandem.MediaEvent, replyBody),
+	const done = `{"status":204}`
+	tooFew := func(n int) string {
+		return `{"results":[` + strings.TrimPrefix(strings.Repeat(","+done, n-1), ",") + `]}`
+	}
+	for name, answer := range map[string]func(n int) *http.Response{
+		"a result too few": func(n int) *http.Response { return reply(tandem.MediaResults, tooFew(n)) },
+		"no JSON":          func(int) *http.Response { return reply(tandem.MediaResults, `{`) },
+		"an event":         func(int) *http.Response { return reply(tandem.MediaEvent, replyBody) },
 	} {
-		data, _ := io.ReadAll(body.Body)
 		inBatches(t, 50, func(t *testing.T, b *bed, f *batchFake, s tandem.Subscription) {
 			s.Attempts = 1
 			b.must(b.m.Apply(b.ctx, []tandem.Subscription{s}))
-			f.set(func(batch []tandem.Event) *http.Response { return reply(body.Header.Get("Content-Type"), string(data)) })
+			f.set(func(batch []tandem.Event) *http.Response { return answer(len(batch)) })
 			b.publish(keys(20, 20)...)
 			b.must(b.m.Resume(b.ctx, "s"))
 			b.wait(time.Minute)
 			letters, _, err := b.m.DeadLetters(b.ctx, "s", "", 0)
 			if err != nil || len(letters) != 20 || !strings.HasPrefix(letters[0].Detail, "the answer is invalid: ") {
-				t.Fatalf("%d letters, %v, %s", len(letters), err, data)
+				t.Fatalf("%s: %d letters, %v, %+v", name, len(letters), err, letters)
 			}
 		})
 	}
