@@ -1,6 +1,7 @@
 package tandem
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -27,6 +28,17 @@ type SeenValue struct {
 	Value   string `json:"value,omitempty"` // at most 64 bytes
 	Missing bool   `json:"missing,omitempty"`
 	Hidden  bool   `json:"hidden,omitempty"` // it is there and not shown: it could be a secret, or is no text, number or boolean
+}
+
+// String says it within a sentence: type is "a", color is not there, token is not shown.
+func (v SeenValue) String() string {
+	switch {
+	case v.Missing:
+		return v.Name + " is not there"
+	case v.Hidden:
+		return v.Name + " is not shown"
+	}
+	return fmt.Sprintf("%s is %q", v.Name, v.Value)
 }
 
 // Saw returns what a clause saw. A value is hidden when its name sounds like a secret, or when it looks like one: twenty letters and digits in a row.

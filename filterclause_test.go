@@ -16,17 +16,17 @@ func TestClause(t *testing.T) {
 	for filter, want := range map[string]string{
 		`{"type":"order.placed"}`: "",
 		`{}`:                      "",
-		`{"type":"order.paid"}`:   `{"exact":{"type":"order.paid"}} type="order.placed"`,
-		`[{"type":"order.placed"},{"prefix":{"subject":"8"}},{"suffix":{"tenant":"x"}}]`:        `{"prefix":{"subject":"8"}} subject="7"`,
-		`{"all":[{"all":[{"type":"order.placed"},{"exact":{"color":"red"}}]},{"subject":"8"}]}`: `{"exact":{"color":"red"}} color missing`,
-		`{"any":[{"type":"a"},{"type":"b"},{"subject":"8"}]}`:                                   `{"any":[{"exact":{"type":"a"}},{"exact":{"type":"b"}},{"exact":{"subject":"8"}}]} type="order.placed" subject="7"`,
-		`{"not":{"tenant":"north"}}`:    `{"not":{"exact":{"tenant":"north"}}} tenant="north"`,
-		`{"tandemhops":3}`:              `{"exact":{"tandemhops":"3"}} tandemhops="2"`,
-		`{"tandemcause":"c"}`:           `{"exact":{"tandemcause":"c"}} tandemcause="a b"`,
-		`{"apitoken":"x"}`:              `{"exact":{"apitoken":"x"}} apitoken hidden`,
-		`{"trail":"x"}`:                 `{"exact":{"trail":"x"}} trail hidden`,
-		`{"uuid":"x"}`:                  `{"exact":{"uuid":"x"}} uuid="0192f0c1-7b1e-7c3a-9e57-2f0d7c1b8a44"`,
-		`{"long":"x"}`:                  `{"exact":{"long":"x"}} long="` + strings.Repeat("ä ", 20) + `…"`,
+		`{"type":"order.paid"}`:   `{"exact":{"type":"order.paid"}} type is "order.placed"`,
+		`[{"type":"order.placed"},{"prefix":{"subject":"8"}},{"suffix":{"tenant":"x"}}]`:        `{"prefix":{"subject":"8"}} subject is "7"`,
+		`{"all":[{"all":[{"type":"order.placed"},{"exact":{"color":"red"}}]},{"subject":"8"}]}`: `{"exact":{"color":"red"}} color is not there`,
+		`{"any":[{"type":"a"},{"type":"b"},{"subject":"8"}]}`:                                   `{"any":[{"exact":{"type":"a"}},{"exact":{"type":"b"}},{"exact":{"subject":"8"}}]} type is "order.placed" subject is "7"`,
+		`{"not":{"tenant":"north"}}`:    `{"not":{"exact":{"tenant":"north"}}} tenant is "north"`,
+		`{"tandemhops":3}`:              `{"exact":{"tandemhops":"3"}} tandemhops is "2"`,
+		`{"tandemcause":"c"}`:           `{"exact":{"tandemcause":"c"}} tandemcause is "a b"`,
+		`{"apitoken":"x"}`:              `{"exact":{"apitoken":"x"}} apitoken is not shown`,
+		`{"trail":"x"}`:                 `{"exact":{"trail":"x"}} trail is not shown`,
+		`{"uuid":"x"}`:                  `{"exact":{"uuid":"x"}} uuid is "0192f0c1-7b1e-7c3a-9e57-2f0d7c1b8a44"`,
+		`{"long":"x"}`:                  `{"exact":{"long":"x"}} long is "` + strings.Repeat("ä ", 20) + `…"`,
 		`{"type":"x","sql":"type = 1"}`: `{"all":[{"sql":"type = 1"},{"exact":{"type":"x"}}]} a condition in it cannot be compiled any more`,
 	} {
 		f, err := tandem.ParseFilter([]byte(filter))
@@ -56,14 +56,7 @@ func clauseText(c *tandem.FilterClause) string {
 	}
 	text := strings.TrimSpace(c.Dialect + " " + c.Text)
 	for _, v := range c.Saw {
-		switch {
-		case v.Missing:
-			text += " " + v.Name + " missing"
-		case v.Hidden:
-			text += " " + v.Name + " hidden"
-		default:
-			text += fmt.Sprintf(" %s=%q", v.Name, v.Value)
-		}
+		text += " " + v.String()
 	}
 	if c.Fault != "" {
 		text += " " + c.Fault

@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/tandem-hybrid/tandem"
 	"github.com/tandem-hybrid/tandem/eventlog/flowindex"
@@ -19,7 +20,8 @@ func TestFullDisk(t *testing.T) {
 		t.Skipf("cannot mount a small tmpfs (%v): run this test as root", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, 0) })
-	opts := flowindex.Options{Bytes: 1 << 30}
+	now := start
+	opts := flowindex.Options{Bytes: 1 << 30, Now: func() time.Time { return now }}
 	x := open(t, filepath.Join(dir, "flows"), opts)
 	defer func() { x.Close() }()
 	next := uint64(0)
@@ -57,6 +59,11 @@ func TestFullDisk(t *testing.T) {
 	if got := offsets(t, x, flowAt(start, 9999)); len(got) != 1 {
 		t.Errorf("what was added before: %v", got)
 	}
+	now = start.Add(2 * time.Hour)
+	if x.Sweep() == nil || x.Forget(7) == nil || !x.Topics()[7] {
+		t.Error("something was removed")
+	}
+	now = start
 	_ = x.Close() // it may say that the end could not be written
 	if _, err := flowindex.Open(filepath.Join(dir, "flows"), [8]byte{1}, opts); err == nil {
 		t.Error("it was opened on a full volume")
@@ -68,6 +75,10 @@ func TestFullDisk(t *testing.T) {
 	next = 10_000 // what was not synced may be lost, and is added again
 	if err := put(); err != nil {
 		t.Error(err)
+	}
+	now = start.Add(2 * time.Hour)
+	if err := errors.Join(x.Sweep(), x.Forget(7)); err != nil || x.Bytes() != 0 || x.Topics()[7] {
+		t.Errorf("%v; %d bytes are left", err, x.Bytes())
 	}
 }
 

@@ -173,8 +173,11 @@ func (x *Index) Add(topic driver.ID, index int, next Progress, recs []tandem.Rec
 	return nil
 }
 
-// Forget drops how far the partitions of a topic were added. Its entries go with their generations.
+// Forget drops how far the partitions of a topic were added. Its entries go with their generations. It fails while the volume is nearly full.
 func (x *Index) Forget(topic driver.ID) error {
+	if err := x.db.Room(); err != nil {
+		return fmt.Errorf("the index of flows: %w", err)
+	}
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	for p := range x.parts {

@@ -3,6 +3,7 @@ package flowindex
 import (
 	"cmp"
 	"encoding/binary"
+	"fmt"
 	"slices"
 	"time"
 
@@ -59,7 +60,8 @@ func (x *Index) generation(accepted time.Time) int {
 	return i
 }
 
-// Sweep drops the generations that are too old or too much, the oldest first.
+// Sweep drops the generations that are too old or too much, the oldest first. It fails while the volume is nearly full: what it frees comes later
+// than what it writes.
 func (x *Index) Sweep() error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -76,6 +78,9 @@ func (x *Index) Sweep() error {
 	}
 	if n == 0 {
 		return nil
+	}
+	if err := x.db.Room(); err != nil {
+		return fmt.Errorf("the index of flows: %w", err)
 	}
 	b := x.db.NewBatch()
 	defer b.Close()

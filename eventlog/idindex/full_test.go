@@ -23,6 +23,9 @@ func TestNearlyFullDisk(t *testing.T) {
 	if err := x.Look(1, 0, 1, []idindex.Entry{{Identity: [16]byte{1}}}); err == nil {
 		t.Error("an id was noted")
 	}
+	if x.Forget(1) == nil {
+		t.Error("a topic was forgotten")
+	}
 	if next, known := x.Next(1, 0); known {
 		t.Errorf("the store goes to %d", next)
 	}

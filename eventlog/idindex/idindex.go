@@ -264,7 +264,7 @@ func (x *Index) find(topic driver.ID, id [16]byte) (place, bool, error) {
 	return place{}, false, nil
 }
 
-// Forget drops how far the partitions of a topic were looked at. Its ids go with their generations.
+// Forget drops how far the partitions of a topic were looked at, from memory alone while the volume is nearly full. Its ids go with their generations.
 func (x *Index) Forget(topic driver.ID) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
@@ -272,6 +272,9 @@ func (x *Index) Forget(topic driver.ID) error {
 		if p.topic == topic {
 			delete(x.next, p)
 		}
+	}
+	if err := x.db.Room(); err != nil {
+		return fmt.Errorf("the index of ids: %w", err)
 	}
 	from := binary.BigEndian.AppendUint64([]byte{keyNext}, uint64(topic))
 	to := binary.BigEndian.AppendUint32(append([]byte(nil), from...), 1<<32-1)

@@ -251,7 +251,7 @@ func (js judges) began(epoch uint64) time.Time {
 
 // ExplainCalls returns the calls of request chains that failed for an event, so that it was not stored: those of the newest chain. Code: Unavailable.
 func (m *Manager) ExplainCalls(ctx context.Context, source, id string) ([]tandem.Reason, error) {
-	rows, err := m.failedCalls(ctx, time.Time{}, func(r *row) bool { return r.ID == id && r.Source == source })
+	rows, _, err := m.failedCalls(ctx, time.Time{}, true, func(r *row) bool { return r.ID == id && r.Source == source })
 	if err != nil || len(rows) == 0 {
 		return nil, err
 	}

@@ -123,15 +123,7 @@ func clauseText(c *tandem.FilterClause) string {
 		text += " (" + c.Fault + ")"
 	}
 	for i, v := range c.Saw {
-		text += map[bool]string{true: ", where ", false: " and "}[i == 0] + v.Name
-		switch {
-		case v.Missing:
-			text += " is not there"
-		case v.Hidden:
-			text += " is not shown"
-		default:
-			text += fmt.Sprintf(" is %q", v.Value)
-		}
+		text += map[bool]string{true: ", where ", false: " and "}[i == 0] + v.String()
 	}
 	return text
 }

@@ -61,14 +61,14 @@ func (m *Manager) Called(rec *tandem.Record, subscription string) bool {
 	return err == nil && s.took(rec)
 }
 
-// FailedCalls returns the calls of request chains of a flow whose event was not stored, made at a time or later, as far as the ledgers go
-// back, in the order of the names of subscriptions. It looks at the first 20,000 such calls of each. Code: Unavailable.
-func (m *Manager) FailedCalls(ctx context.Context, flow string, since time.Time) ([]tandem.Delivery, error) {
-	return m.failedCalls(ctx, since, func(r *row) bool { return r.Flow == flow })
+// FailedCalls returns the calls of request chains of some flows whose event was not stored, made at a time or later, as far as the ledgers go
+// back, in the order of the names of subscriptions. It looks at the first 20,000 such calls of each, and reports whether that was all. Code: Unavailable.
+func (m *Manager) FailedCalls(ctx context.Context, since time.Time, of func(flow string) bool) (calls []tandem.Delivery, all bool, err error) {
+	return m.failedCalls(ctx, since, false, func(r *row) bool { return of(r.Flow) })
 }
 
-func (m *Manager) failedCalls(ctx context.Context, since time.Time, wanted func(*row) bool) ([]tandem.Delivery, error) {
-	var out []tandem.Delivery
+func (m *Manager) failedCalls(ctx context.Context, since time.Time, newest bool, wanted func(*row) bool) (out []tandem.Delivery, whole bool, err error) {
+	whole = true
 	for _, s := range m.sorted() {
 		s.mu.Lock()
 		call := func(o outcome) bool { return o.row != nil && o.row.isRequest }
@@ -76,12 +76,15 @@ func (m *Manager) failedCalls(ctx context.Context, since time.Time, wanted func(
 		s.mu.Unlock()
 		if waits {
 			if err := s.flush(ctx); err != nil {
-				return nil, tandem.Wrap("store the calls that are asked for", err)
+				return nil, false, tandem.Wrap("store the calls that are asked for", err)
 			}
 		}
 		s.mu.Lock()
 		all := slices.Clone(s.ledger.segments)
 		s.mu.Unlock()
+		if newest {
+			slices.Reverse(all)
+		}
 		looked := 0
 		for i := range all {
 			if g := &all[i]; g.at.low > g.at.high || g.at.high < uint64(max(0, since.UnixMilli())) {
@@ -94,19 +97,25 @@ func (m *Manager) failedCalls(ctx context.Context, since time.Time, wanted func(
 					bad = damaged(key, bad)
 					return false
 				}
+				if looked++; looked > maxFailedCalls {
+					whole = false
+					return false
+				}
 				if wanted(r) {
 					out = append(out, r.delivery(s.name, where{}, 0))
 				}
-				looked++
-				return looked < maxFailedCalls
+				return true
 			})
 			if err == nil {
 				err = bad
 			}
 			if err != nil {
-				return nil, tandem.Wrap("calls of "+s.name, err)
+				return nil, false, tandem.Wrap("calls of "+s.name, err)
+			}
+			if looked > maxFailedCalls {
+				break
 			}
 		}
 	}
-	return out, nil
+	return out, whole, nil
 }

@@ -16,6 +16,6 @@
 //
 // Start starts one goroutine, Stop ends it and waits for it.
 //
-// Read flows.go (what is asked), indexer.go (how the index is built), graph.go (how a graph is put together) with its parts nodes.go, links.go,
-// operations.go, list.go and requests.go, and explain.go (why an event did not arrive).
+// Read flows.go (what is asked), indexer.go (how the index is built), graph.go (how a graph is put together) with its parts nodes.go, calls.go,
+// links.go, operations.go, list.go and requests.go, and explain.go (why an event did not arrive).
 package flow

@@ -71,7 +71,7 @@ func (f *Flows) find(ctx context.Context, q *tandem.ExplainQuery, places *[]tand
 	for _, t := range f.log.Topics() {
 		_, place, ok, err := f.index.Find(tandem.Fingerprint(t.Name, q.Source, q.Event))
 		if err != nil {
-			return tandem.Errorf(tandem.CodeUnavailable, "read the index of flows: %w", err)
+			return errIndex(err)
 		}
 		if ok && place.Topic == t.ID { // else it was in a topic of that name that was deleted
 			*places = append(*places, f.position(place))

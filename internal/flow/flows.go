@@ -21,8 +21,8 @@ type Ledger interface {
 	// DeliveriesAt returns, of every subscription that selects the topic of an event, or once did, how its delivery stands, and the outcomes of
 	// earlier epochs.
 	DeliveriesAt(ctx context.Context, at tandem.Position) ([]tandem.Delivery, error)
-	// FailedCalls returns the calls of request chains of a flow whose event was not stored, made at a time or later.
-	FailedCalls(ctx context.Context, flow string, since time.Time) ([]tandem.Delivery, error)
+	// FailedCalls returns the calls of request chains of some flows whose event was not stored, made at a time or later, and whether all were looked at.
+	FailedCalls(ctx context.Context, since time.Time, of func(flow string) bool) (calls []tandem.Delivery, all bool, err error)
 	// Called reports whether an event was stored after a subscription of mode request had taken it in a call.
 	Called(rec *tandem.Record, subscription string) bool
 	// Explain says of a subscription, or with "" of every one that has to do with the topic, why it got the event at a position or did not.

@@ -26,7 +26,7 @@ func (f *Flows) Get(ctx context.Context, id string) (tandem.Flow, error) {
 		return tandem.Flow{}, err
 	}
 	fresh := f.fresh(ctx)
-	g, err := f.graph(ctx, id, flowindex.KeysOf(id))
+	g, err := f.graph(ctx, id, flowindex.KeysOf(id), nil)
 	if err != nil {
 		return tandem.Flow{}, tandem.Wrap("flow "+id, err)
 	}
@@ -46,6 +46,10 @@ func (f *Flows) kept() error {
 	return nil
 }
 
+func errIndex(err error) error {
+	return tandem.Errorf(tandem.CodeUnavailable, "read the index of flows: %w", err)
+}
+
 // unknown says that there is no flow with something.
 func (f *Flows) unknown(what, id string) error {
 	return tandem.Errorf(tandem.CodeNotFound, "there is no flow of %s %q", what, id).
@@ -55,6 +59,7 @@ func (f *Flows) unknown(what, id string) error {
 // graph is a flow that is put together.
 type graph struct {
 	f      *Flows
+	calls  failedCalls
 	flow   tandem.Flow
 	events []event
 	byRef  map[string]int // index in events
@@ -79,8 +84,8 @@ type delivery struct {
 	answered string
 }
 
-func (f *Flows) graph(ctx context.Context, id string, keys []flowindex.Key) (*graph, error) {
-	g := &graph{f: f, byRef: map[string]int{}, topics: map[string]driver.ID{}}
+func (f *Flows) graph(ctx context.Context, id string, keys []flowindex.Key, calls failedCalls) (*graph, error) {
+	g := &graph{f: f, calls: calls, byRef: map[string]int{}, topics: map[string]driver.ID{}}
 	g.flow.ID, g.flow.Nodes = id, []tandem.FlowNode{}
 	for _, t := range f.log.Topics() {
 		g.topics[t.Name] = t.ID
@@ -114,7 +119,7 @@ func (g *graph) addEvents(ctx context.Context, keys []flowindex.Key) error {
 	for _, k := range keys {
 		found, err := g.f.index.Events(k, maxEvents+1)
 		if err != nil {
-			return tandem.Errorf(tandem.CodeUnavailable, "read the index of flows: %w", err)
+			return errIndex(err)
 		}
 		for _, e := range found {
 			g.events = append(g.events, event{Event: e})

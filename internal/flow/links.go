@@ -21,7 +21,7 @@ func (g *graph) addLinks(ctx context.Context, _ []flowindex.Key) error {
 				if id, ok := flowindex.ParseRef(ref); ok {
 					flow, place, ok, err := g.f.index.Find(id)
 					if err != nil {
-						return tandem.Errorf(tandem.CodeUnavailable, "read the index of flows: %w", err)
+						return errIndex(err)
 					}
 					if ok {
 						if l.Flow, err = g.f.flowAt(ctx, flow, place); err != nil {
@@ -35,7 +35,7 @@ func (g *graph) addLinks(ctx context.Context, _ []flowindex.Key) error {
 		}
 		effects, err := g.f.index.Effects(e.Ref, maxEffects)
 		if err != nil {
-			return tandem.Errorf(tandem.CodeUnavailable, "read the index of flows: %w", err)
+			return errIndex(err)
 		}
 		if len(effects) == maxEffects {
 			g.lack("%s has more than %d effects in other flows", e.node.ID, maxEffects)

@@ -70,12 +70,12 @@ func afterOf(after string) (k flowindex.Key, ok bool) {
 // List returns a page of flows. By Event, Operation or Trace it has all flows that it leads to, and there is one at least; otherwise those
 // whose ids have a time, the newest first. Codes: Invalid, NotFound, Unavailable, Unsupported (no index is kept).
 func (f *Flows) List(ctx context.Context, q tandem.FlowQuery) (tandem.FlowPage, error) {
-	page := tandem.FlowPage{Flows: []tandem.FlowSummary{}}
+	l := listing{Flows: f, q: &q, page: tandem.FlowPage{Flows: []tandem.FlowSummary{}}}
 	if err := f.kept(); err != nil {
-		return page, err
+		return l.page, err
 	}
 	if err := Check(&q); err != nil {
-		return page, err
+		return l.page, err
 	}
 	if q.Limit == 0 {
 		q.Limit = defaultListed
@@ -84,163 +84,176 @@ func (f *Flows) List(ctx context.Context, q tandem.FlowQuery) (tandem.FlowPage, 
 	var err error
 	switch {
 	case q.Event != "":
-		err = f.ofEvent(ctx, &q, &page)
+		err = l.ofEvent(ctx)
 	case q.Operation != "":
-		err = f.ofOperation(ctx, q.Operation, &page)
+		err = l.ofOperation(ctx)
 	case q.Trace != "":
-		err = f.ofTrace(ctx, q.Trace, &page)
+		err = l.ofTrace(ctx)
 	default:
-		err = f.newest(ctx, &q, &page)
+		err = l.newest(ctx)
 	}
-	return page, tandem.Wrap("list flows", err)
+	return l.page, tandem.Wrap("list flows", err)
+}
+
+// listing is a page that is put together.
+type listing struct {
+	*Flows
+	q     *tandem.FlowQuery
+	page  tandem.FlowPage
+	calls failedCalls
 }
 
 // ofEvent finds the flows of an event by its id and source, in whichever topics it is.
-func (f *Flows) ofEvent(ctx context.Context, q *tandem.FlowQuery, page *tandem.FlowPage) error {
-	for _, t := range f.log.Topics() {
-		key, place, ok, err := f.index.Find(tandem.Fingerprint(t.Name, q.Source, q.Event))
+func (l *listing) ofEvent(ctx context.Context) error {
+	for _, t := range l.log.Topics() {
+		key, place, ok, err := l.index.Find(tandem.Fingerprint(t.Name, l.q.Source, l.q.Event))
 		if err != nil {
-			return tandem.Errorf(tandem.CodeUnavailable, "read the index of flows: %w", err)
+			return errIndex(err)
 		}
 		if !ok {
 			continue
 		}
-		id, err := f.flowAt(ctx, key, place)
+		id, err := l.flowAt(ctx, key, place)
 		if err != nil {
 			return err
 		}
-		ref := tandem.Ref(t.Name, q.Source, q.Event)
-		if err := f.found(ctx, page, id, key, func(e *event) bool { return e.node.Event.Ref == ref }); err != nil {
+		ref := tandem.Ref(t.Name, l.q.Source, l.q.Event)
+		if err := l.add(ctx, id, key, func(e *event) bool { return e.node.Event.Ref == ref }); err != nil {
 			return err
 		}
-		if len(page.Flows) == maxFound {
+		if len(l.page.Flows) == maxFound {
 			break
 		}
 	}
-	if len(page.Flows) == 0 {
-		return f.unknown("event", q.Event)
+	if len(l.page.Flows) == 0 {
+		return l.unknown("event", l.q.Event)
 	}
 	return nil
 }
 
-func (f *Flows) ofOperation(ctx context.Context, id string, page *tandem.FlowPage) error {
-	if f.opts.Operations == nil {
-		return f.unknown("operation", id)
+func (l *listing) ofOperation(ctx context.Context) error {
+	id := l.q.Operation
+	if l.opts.Operations == nil {
+		return l.unknown("operation", id)
 	}
-	op, err := f.opts.Operations.Get(ctx, id)
+	op, err := l.opts.Operations.Get(ctx, id)
 	if err != nil {
 		return err
 	}
-	err = f.found(ctx, page, op.Flow, flowindex.KeyOf(op.Flow), nil)
-	if err == nil && len(page.Flows) == 0 {
-		return f.unknown("operation", id)
+	err = l.add(ctx, op.Flow, flowindex.KeyOf(op.Flow), nil)
+	if err == nil && len(l.page.Flows) == 0 {
+		return l.unknown("operation", id)
 	}
 	return err
 }
 
-func (f *Flows) ofTrace(ctx context.Context, text string, page *tandem.FlowPage) error {
-	trace, _ := flowindex.ParseTrace(text)
-	keys, err := f.index.ByTrace(trace, maxFound)
+func (l *listing) ofTrace(ctx context.Context) error {
+	trace, _ := flowindex.ParseTrace(l.q.Trace)
+	keys, err := l.index.ByTrace(trace, maxFound)
 	if err != nil {
-		return tandem.Errorf(tandem.CodeUnavailable, "read the index of flows: %w", err)
+		return errIndex(err)
 	}
 	for _, k := range keys {
-		if err := f.found(ctx, page, "", k, nil); err != nil {
+		if err := l.add(ctx, "", k, nil); err != nil {
 			return err
 		}
 	}
-	for _, r := range f.requests.find(func(r *Request) bool { return r.Trace == text }) {
-		if len(page.Flows) >= maxFound {
+	for _, r := range l.requests.find(func(r *Request) bool { return r.Trace == l.q.Trace }) {
+		if len(l.page.Flows) >= maxFound {
 			break // whoever sends requests names their trace
 		}
 		if !slices.Contains(keys, flowindex.KeyOf(r.Flow)) {
-			if err := f.found(ctx, page, r.Flow, flowindex.KeyOf(r.Flow), nil); err != nil {
+			if err := l.add(ctx, r.Flow, flowindex.KeyOf(r.Flow), nil); err != nil {
 				return err
 			}
 		}
 	}
-	if len(page.Flows) == 0 {
-		return f.unknown("trace", text)
+	if len(l.page.Flows) == 0 {
+		return l.unknown("trace", l.q.Trace)
 	}
 	return nil
 }
 
 // newest lists flows by time. Those of which only a request is known are found by their id and trace alone.
-func (f *Flows) newest(ctx context.Context, q *tandem.FlowQuery, page *tandem.FlowPage) error {
-	after, _ := afterOf(q.After)
-	looked, seen := 0, 0
-	var bad error
-	err := f.index.Newest(q.Until, after, func(k flowindex.Key) bool {
-		if at, _ := k.Time(); at.Before(q.Since) {
-			return false
-		}
-		if looked == maxLooked || seen >= maxLookedEvents || len(page.Flows) == q.Limit || ctx.Err() != nil {
-			page.Next = after.String()
-			return false
-		}
-		events, err := f.index.Events(k, maxEvents)
-		if err != nil {
-			bad = tandem.Errorf(tandem.CodeUnavailable, "read the index of flows: %w", err)
-			return false
-		}
-		looked, seen, after = looked+1, seen+len(events), k
-		bad = f.consider(ctx, q, k, events, page)
-		return bad == nil
-	})
-	if bad != nil {
-		return bad
+func (l *listing) newest(ctx context.Context) error {
+	after, _ := afterOf(l.q.After)
+	most := maxLooked
+	if l.q.Key == "" && l.q.Type == "" && l.q.State == "" {
+		most = l.q.Limit
 	}
+	var keys []flowindex.Key // and one more, if there is one
+	err := l.index.Newest(l.q.Until, after, func(k flowindex.Key) bool {
+		if at, _ := k.Time(); at.Before(l.q.Since) {
+			return false
+		}
+		keys = append(keys, k)
+		return len(keys) <= most && ctx.Err() == nil
+	})
 	if err != nil {
-		return tandem.Errorf(tandem.CodeUnavailable, "read the index of flows: %w", err)
+		return errIndex(err)
+	}
+	if l.calls, err = l.callsOf(ctx, keys); err != nil {
+		return err
+	}
+	seen := 0
+	for i, k := range keys {
+		if i == most || seen >= maxLookedEvents || len(l.page.Flows) == l.q.Limit {
+			l.page.Next = keys[i-1].String()
+			break
+		}
+		events, err := l.index.Events(k, maxEvents)
+		if err != nil {
+			return errIndex(err)
+		}
+		seen += len(events)
+		if err := l.consider(ctx, k, events); err != nil {
+			return err
+		}
 	}
 	return ctx.Err()
 }
 
 // consider adds a flow if it is asked for. Its events are looked at before its graph is put together.
-func (f *Flows) consider(ctx context.Context, q *tandem.FlowQuery, k flowindex.Key, events []flowindex.Event, page *tandem.FlowPage) error {
-	if q.Key == "" && q.Type == "" {
-		return f.foundIn(ctx, page, "", k, nil, q.State)
+func (l *listing) consider(ctx context.Context, k flowindex.Key, events []flowindex.Event) error {
+	if l.q.Key == "" && l.q.Type == "" {
+		return l.add(ctx, "", k, nil)
 	}
 	matches := func(rec *tandem.Record) bool {
-		return rec != nil && (q.Key == "" || rec.Ordering() == q.Key) && (q.Type == "" || rec.Type == q.Type)
+		return rec != nil && (l.q.Key == "" || rec.Ordering() == l.q.Key) && (l.q.Type == "" || rec.Type == l.q.Type)
 	}
 	for _, e := range events {
-		rec, err := f.read(ctx, e.Place)
+		rec, err := l.read(ctx, e.Place)
 		if err != nil {
 			return err
 		}
 		if matches(rec) {
-			return f.foundIn(ctx, page, "", k, func(e *event) bool { return matches(e.rec) }, q.State)
+			return l.add(ctx, "", k, func(e *event) bool { return matches(e.rec) })
 		}
 	}
 	return nil
 }
 
-func (f *Flows) found(ctx context.Context, page *tandem.FlowPage, id string, k flowindex.Key, first func(*event) bool) error {
-	return f.foundIn(ctx, page, id, k, first, "")
-}
-
-// foundIn adds a flow to a page if it is in a state, "" for any, once. Its first event is the first that is asked for.
-func (f *Flows) foundIn(ctx context.Context, page *tandem.FlowPage, id string, k flowindex.Key, first func(*event) bool, state string) error {
+// add adds a flow, once, if it is in the state that is asked for. Its first event is the first for which first.
+func (l *listing) add(ctx context.Context, id string, k flowindex.Key, first func(*event) bool) error {
 	if id == "" {
 		id = k.String()
 		if _, ok := k.Time(); !ok {
-			events, err := f.index.Events(k, 1)
+			events, err := l.index.Events(k, 1)
 			if err != nil {
-				return tandem.Errorf(tandem.CodeUnavailable, "read the index of flows: %w", err)
+				return errIndex(err)
 			}
 			if len(events) > 0 {
-				if id, err = f.flowAt(ctx, k, events[0].Place); err != nil {
+				if id, err = l.flowAt(ctx, k, events[0].Place); err != nil {
 					return err
 				}
 			}
 		}
 	}
-	if slices.ContainsFunc(page.Flows, func(s tandem.FlowSummary) bool { return s.ID == id }) {
+	if slices.ContainsFunc(l.page.Flows, func(s tandem.FlowSummary) bool { return s.ID == id }) {
 		return nil
 	}
-	g, err := f.graph(ctx, id, []flowindex.Key{k})
-	if err != nil || len(g.flow.Nodes) == 0 || state != "" && g.flow.State != state {
+	g, err := l.graph(ctx, id, []flowindex.Key{k}, l.calls)
+	if err != nil || len(g.flow.Nodes) == 0 || l.q.State != "" && g.flow.State != l.q.State {
 		return err
 	}
 	s := tandem.FlowSummary{ID: id, State: g.flow.State, Started: g.flow.Started, Ended: g.flow.Ended, Events: len(g.events)}
@@ -250,6 +263,6 @@ func (f *Flows) foundIn(ctx context.Context, page *tandem.FlowPage, id string, k
 			break
 		}
 	}
-	page.Flows = append(page.Flows, s)
+	l.page.Flows = append(l.page.Flows, s)
 	return nil
 }

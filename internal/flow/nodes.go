@@ -158,24 +158,3 @@ func timeOf(from time.Time, whole tandem.Duration, history []tandem.Attempt) *ta
 	}
 	return t
 }
-
-// addCalls adds the calls of request chains that failed. Their events were not stored.
-func (g *graph) addCalls(ctx context.Context, keys []flowindex.Key) error {
-	if g.f.opts.Ledger == nil {
-		return nil
-	}
-	since, _ := keys[0].Time()
-	rows, err := g.f.opts.Ledger.FailedCalls(ctx, g.flow.ID, since.Add(-time.Minute))
-	if err != nil {
-		return err
-	}
-	for i := range rows {
-		d := &rows[i]
-		at, _ := tandem.ParseTime(d.Ended)
-		if len(d.History) > 0 {
-			at = d.History[0].At
-		}
-		g.addDelivery(tandem.NodeCall, "call/"+d.Subscription+"/"+strconv.Itoa(i), g.requestBefore(at), d)
-	}
-	return nil
-}
