@@ -115,9 +115,11 @@ try {
     const other = await page.context().newPage();
     await other.goto(base + "/subscriptions/report");
     const was = await other.locator("#status .badge").textContent();
+    const now = { hasText: was === "paused" ? "running" : "paused" };
     await other.getByRole("button", { name: was === "paused" ? "Resume" : "Pause" }).click();
+    await other.locator("#status .badge", now).waitFor(); // else the request may end with the page
     await other.close();
-    await page.locator("#status .badge", { hasText: was === "paused" ? "running" : "paused" }).waitFor();
+    await page.locator("#status .badge", now).waitFor();
     assert.ok(await page.evaluate(() => window.same));
 
     // One step of a flow is unfolded, with what caused it and what it caused.
